@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+
+//! What one flow remembers to measure itself (RFC 8250 section 3; data-plane decisions, section 2).
+
+use super::delay::Delay;
+use super::psn::{SendCounter, Stamp};
+use super::send_times::SendTimes;
+use super::sequence::{Arrival, Sequence};
+use super::time::Delta;
+use super::wire::Echo;
+
+/// The last option accepted on the flow, in arrival order.
+#[derive(Clone, Copy, Debug)]
+struct LastReceived {
+    psn: u16,
+    at: u64,
+    /// From the option sent last before it to its arrival, ns; 0 if none was sent.
+    since_sent: u64,
+}
+
+/// A flow's measurements, both directions. Times are monotonic nanoseconds given by the caller.
+#[derive(Debug)]
+pub struct Flow {
+    /// Where PSNTP and epoch come from.
+    pub counter: SendCounter,
+    last_received: Option<LastReceived>,
+    last_sent_at: Option<u64>,
+    send_times: SendTimes,
+    /// Loss, reordering and duplication of what the peer sent.
+    pub sequence: Sequence,
+    /// Round-trip time of the network.
+    pub rtt: Delay,
+    /// The peer's time from our payload to its own.
+    pub server_delay: Delay,
+    /// The peer named a PSN of ours.
+    pub verified: bool,
+    /// Deltas that came out negative and were taken as 0.
+    pub negative: u64,
+}
+
+/// What an accepted option turned out to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// Its place among the PSNs of the flow.
+    pub arrival: Arrival,
+    /// Deltas of this packet that came out negative.
+    pub negative: u64,
+}
+
+impl Flow {
+    /// A flow that has seen nothing yet and sends from this counter.
+    pub fn new(counter: SendCounter) -> Self {
+        Self {
+            counter,
+            last_received: None,
+            last_sent_at: None,
+            send_times: SendTimes::default(),
+            sequence: Sequence::default(),
+            rtt: Delay::default(),
+            server_delay: Delay::default(),
+            verified: false,
+            negative: 0,
+        }
+    }
+
+    /// What a packet sent at `now` says of the last received one: "DTLR(n) = send(n) - receive(last received)";
+    /// all fields 0 while nothing was received.
+    pub fn echo(&self, now: u64) -> Echo {
+        match self.last_received {
+            None => Echo::default(),
+            Some(last) => Echo {
+                psnlr: last.psn,
+                dtlr: Delta::from_ns(now.saturating_sub(last.at)),
+                dtls: Delta::from_ns(last.since_sent),
+            },
+        }
+    }
+
+    /// Hands out the pair for a packet that is certain to be sent at `now`, and remembers it.
+    pub fn sent(&mut self, now: u64, payload: bool) -> Stamp {
+        let stamp = self.counter.take();
+        self.last_sent_at = Some(now);
+        self.send_times.sent(stamp.psn, now, payload);
+        stamp
+    }
+
+    /// Takes in an accepted option that arrived at `now`: its PSN, what it says of our packets, and whether its packet
+    /// carries upper-layer payload. A duplicate changes nothing but its count.
+    pub fn received(&mut self, psn: u16, echo: &Echo, now: u64, payload: bool) -> Received {
+        let arrival = self.sequence.arrived(psn);
+        let mut negative = 0;
+        if arrival == Arrival::Duplicate {
+            return Received { arrival, negative };
+        }
+        // The first option a peer sends says 0, 0, 0: it has received nothing.
+        if *echo != Echo::default() {
+            if let Some(named) = self.send_times.named(echo.psnlr) {
+                self.verified = true;
+                let (elapsed, dtlr) = (now.saturating_sub(named.sent_at), echo.dtlr.to_ns());
+                if dtlr > elapsed {
+                    negative += 1;
+                }
+                self.rtt.add(elapsed.saturating_sub(dtlr));
+                if payload && named.payload {
+                    self.send_times.take_payload(echo.psnlr);
+                    self.server_delay.add(dtlr);
+                }
+            }
+        }
+        let since_sent = match self.last_sent_at {
+            None => 0,
+            Some(sent) => now.checked_sub(sent).unwrap_or_else(|| {
+                negative += 1;
+                0
+            }),
+        };
+        self.last_received = Some(LastReceived { psn, at: now, since_sent });
+        self.negative = self.negative.saturating_add(negative);
+        Received { arrival, negative }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: u64 = 1_000_000;
+
+    fn flow(first: u16) -> Flow {
+        Flow::new(SendCounter::new(first, 0))
+    }
+
+    /// The exchange of RFC 8250 section 3.2.2 and appendix A: host A sends, host B takes 3 s and answers, A takes 12 s.
+    #[test]
+    fn rfc_8250_example() {
+        let (mut a, mut b) = (flow(25), flow(12));
+        let at = |s: u64| s * 1000 * MS;
+
+        assert_eq!(a.echo(at(10)), Echo::default());
+        assert_eq!(a.sent(at(10), true).psn, 25);
+        b.received(25, &Echo::default(), at(14), true);
+
+        let echo = b.echo(at(17));
+        assert_eq!((echo.psnlr, echo.dtlr, echo.dtls), (25, Delta { value: 0xA688, scale: 46 }, Delta::ZERO));
+        assert_eq!(b.sent(at(17), true).psn, 12);
+        a.received(12, &echo, at(21), true);
+        // elapsed 11 s, of which 3 s were the server's
+        assert_eq!(a.rtt.last, at(11) - echo.dtlr.to_ns());
+        assert_eq!(a.server_delay.last, echo.dtlr.to_ns());
+
+        let echo = a.echo(at(33));
+        assert_eq!(echo.psnlr, 12);
+        assert_eq!(echo.dtlr, Delta { value: 0xA688, scale: 48 });
+        assert_eq!(echo.dtls, Delta::from_ns(at(11)));
+        assert_eq!(a.sent(at(33), true).psn, 26);
+    }
+
+    /// TCP acknowledges at once without payload; the server's answer comes later.
+    #[test]
+    fn quick_acks_are_no_server_delay() {
+        let (mut a, mut b) = (flow(1), flow(100));
+        a.sent(0, true);
+        b.received(1, &Echo::default(), 20 * MS, true);
+        let quick = b.echo(20 * MS);
+        let ack = b.sent(20 * MS, false).psn;
+        let answer = b.echo(25 * MS);
+        let data = b.sent(25 * MS, true).psn;
+        a.received(ack, &quick, 40 * MS, false);
+        assert_eq!((a.server_delay.samples, a.rtt.last / MS), (0, 40));
+        a.received(data, &answer, 45 * MS, true);
+        assert_eq!((a.server_delay.samples, (a.server_delay.last + MS / 2) / MS), (1, 5));
+        assert_eq!((a.rtt.last + MS / 2) / MS, 40);
+        // the same PSNLR yields no second sample
+        let again = b.echo(30 * MS);
+        let more = b.sent(30 * MS, true).psn;
+        a.received(more, &again, 50 * MS, true);
+        assert_eq!((a.server_delay.samples, a.rtt.samples), (1, 3));
+    }
+
+    #[test]
+    fn unknown_psnlr_verifies_nothing() {
+        let mut a = flow(1);
+        let echo = Echo { psnlr: 77, dtlr: Delta::from_ns(5), dtls: Delta::ZERO };
+        a.received(5, &echo, 10, true);
+        assert!(!a.verified);
+        assert_eq!(a.rtt.samples, 0);
+        a.sent(20, true);
+        a.received(6, &Echo { psnlr: 1, ..echo }, 30, true);
+        assert!(a.verified);
+    }
+
+    #[test]
+    fn negative_deltas_are_zero_and_counted() {
+        let mut a = flow(1);
+        a.sent(100, true);
+        let r = a.received(5, &Echo { psnlr: 1, dtlr: Delta::from_ns(1000), dtls: Delta::ZERO }, 150, true);
+        assert_eq!((r.negative, a.rtt.last, a.negative), (1, 0, 1));
+        let r = a.received(6, &Echo::default(), 50, true);
+        assert_eq!(r.negative, 1);
+        assert_eq!(a.echo(60).dtls, Delta::ZERO);
+    }
+
+    #[test]
+    fn a_duplicate_changes_nothing_but_its_count() {
+        let mut a = flow(1);
+        a.received(5, &Echo::default(), 10, true);
+        let r = a.received(5, &Echo::default(), 99, true);
+        assert_eq!(r.arrival, Arrival::Duplicate);
+        assert_eq!(a.echo(110).dtlr, Delta::from_ns(100));
+    }
+}

@@ -1,0 +1,368 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+
+//! The chain of IPv6 headers from the fixed header to the upper layer (RFC 8200 section 4).
+
+use super::flow_id::{FlowId, ICMPV6, TCP, UDP};
+
+/// Bytes of the fixed header.
+pub const IPV6_LEN: usize = 40;
+/// Offset of the payload length in the fixed header.
+pub const PAYLOAD_LEN_AT: usize = 4;
+/// Offset of the next header field in the fixed header.
+pub const NEXT_HEADER_AT: usize = 6;
+/// Headers of one packet that are followed before it is given up.
+const CHAIN_MAX: usize = 8;
+
+/// Protocol number of the Hop-by-Hop Options header.
+pub const HOP_BY_HOP: u8 = 0;
+/// Protocol number of the Routing header.
+pub const ROUTING: u8 = 43;
+/// Protocol number of the Fragment header.
+pub const FRAGMENT: u8 = 44;
+/// Protocol number of ESP.
+pub const ESP: u8 = 50;
+/// Protocol number of AH.
+pub const AH: u8 = 51;
+/// Protocol number that says nothing follows.
+pub const NO_NEXT: u8 = 59;
+/// Protocol number of the Destination Options header.
+pub const DESTINATION_OPTIONS: u8 = 60;
+
+const PAD1: u8 = 0;
+const ROUTER_ALERT: u8 = 5;
+const HOME_ADDRESS: u8 = 0xC9;
+
+const ROUTING_TYPE_2: u8 = 2;
+const ROUTING_SEGMENT: u8 = 4;
+
+const ICMPV6_ECHO_REQUEST: u8 = 128;
+const ICMPV6_ECHO_REPLY: u8 = 129;
+const DHCPV6_PORTS: core::ops::RangeInclusive<u16> = 546..=547;
+
+/// What the upper layer's first bytes say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Upper {
+    /// TCP: flags byte, header length in bytes.
+    Tcp {
+        /// SYN is set.
+        syn: bool,
+        /// ACK is set.
+        ack: bool,
+        /// Bytes of the TCP header with its options.
+        header_len: usize,
+    },
+    /// ICMPv6 echo request or reply.
+    Echo,
+    /// Any other ICMPv6 message.
+    OtherIcmpv6,
+    /// Anything else.
+    Other,
+}
+
+/// A Fragment header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fragment {
+    /// Bytes of the original packet's fragmentable part before this one.
+    pub offset: u16,
+}
+
+/// A packet's headers, followed to the upper layer. Offsets count from the fixed header, bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Headers {
+    /// Source of the upper layer's pseudo-header: the home address, if an option carries one.
+    pub source: [u8; 16],
+    /// Destination of the upper layer's pseudo-header: the last one behind a Routing header.
+    pub destination: [u8; 16],
+    /// Upper-layer protocol.
+    pub protocol: u8,
+    /// Where the upper layer starts.
+    pub upper_at: usize,
+    /// The next header field that names the upper-layer protocol.
+    pub next_header_at: usize,
+    /// The Destination Options header immediately before the upper layer: its start and length.
+    pub final_options: Option<(usize, usize)>,
+    /// The next header field that names the final Destination Options header, if there is one.
+    pub options_named_at: usize,
+    /// The Fragment header.
+    pub fragment: Option<Fragment>,
+    /// A hop-by-hop option asks routers to look.
+    pub router_alert: bool,
+    /// An Authentication Header precedes the upper layer.
+    pub authenticated: bool,
+    /// Source and destination port, or 0, 0.
+    pub ports: (u16, u16),
+    /// More of the upper layer.
+    pub upper: Upper,
+    /// Bytes behind the upper layer's header.
+    pub payload_len: usize,
+}
+
+/// Why a packet's headers could not be followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Broken {
+    /// The bytes at hand end within a header.
+    Truncated,
+    /// A chain longer than is followed, or a Routing header of a type whose last destination is not known.
+    Unsupported,
+    /// There is no upper layer, or it lies in another fragment.
+    NoUpper,
+}
+
+fn be16(bytes: &[u8], at: usize) -> Option<u16> {
+    Some(u16::from_be_bytes(*bytes.get(at..)?.first_chunk::<2>()?))
+}
+
+fn address(bytes: &[u8], at: usize) -> Option<[u8; 16]> {
+    bytes.get(at..)?.first_chunk::<16>().copied()
+}
+
+/// The options of a header, each with its offset from the header's start; ends at damage.
+fn options(header: &[u8]) -> impl Iterator<Item = (u8, usize, &[u8])> {
+    let mut at = 2usize;
+    core::iter::from_fn(move || loop {
+        match header.get(at..)? {
+            [PAD1, ..] => at += 1,
+            [kind, len, ..] => {
+                let start = at;
+                let body = header.get(at + 2..at + 2 + usize::from(*len))?;
+                at = at + 2 + usize::from(*len);
+                return Some((*kind, start, body));
+            }
+            _ => return None,
+        }
+    })
+}
+
+/// The last destination behind a Routing header.
+fn last_destination(header: &[u8], now: [u8; 16]) -> Option<[u8; 16]> {
+    match header.get(..4)? {
+        [_, _, _, 0] => Some(now),
+        [_, _, ROUTING_TYPE_2, _] => address(header, 8),
+        // The segment list is in reverse order: its first entry is the last destination (RFC 8754 section 2).
+        [_, _, ROUTING_SEGMENT, _] => address(header, 8),
+        _ => None,
+    }
+}
+
+impl Headers {
+    /// Follows the headers of a packet of which `packet` holds the first bytes and `total` counts all, payload included.
+    pub fn parse(packet: &[u8], total: usize) -> Result<Self, Broken> {
+        let mut source = address(packet, 8).ok_or(Broken::Truncated)?;
+        let mut destination = address(packet, 24).ok_or(Broken::Truncated)?;
+        let mut protocol = *packet.get(NEXT_HEADER_AT).ok_or(Broken::Truncated)?;
+        let (mut at, mut named_at) = (IPV6_LEN, NEXT_HEADER_AT);
+        let (mut fragment, mut router_alert, mut authenticated) = (None, false, false);
+        let (mut final_options, mut options_named_at) = (None, 0);
+
+        for _ in 0..CHAIN_MAX {
+            let rest = packet.get(at..).ok_or(Broken::Truncated)?;
+            let len = match protocol {
+                HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS => {
+                    (usize::from(*rest.get(1).ok_or(Broken::Truncated)?) + 1) * 8
+                }
+                AH => (usize::from(*rest.get(1).ok_or(Broken::Truncated)?) + 2) * 4,
+                FRAGMENT => 8,
+                _ => break,
+            };
+            let header = rest.get(..len).ok_or(Broken::Truncated)?;
+            final_options = None;
+            match protocol {
+                HOP_BY_HOP => router_alert |= options(header).any(|(kind, ..)| kind == ROUTER_ALERT),
+                ROUTING => destination = last_destination(header, destination).ok_or(Broken::Unsupported)?,
+                AH => authenticated = true,
+                FRAGMENT => {
+                    let offset = be16(header, 2).ok_or(Broken::Truncated)? & 0xFFF8;
+                    if offset != 0 {
+                        return Err(Broken::NoUpper);
+                    }
+                    fragment = Some(Fragment { offset });
+                }
+                _ => {
+                    if let Some((_, _, body)) = options(header).find(|(kind, ..)| *kind == HOME_ADDRESS) {
+                        source = address(body, 0).unwrap_or(source);
+                    }
+                    final_options = Some((at, len));
+                    options_named_at = named_at;
+                }
+            }
+            named_at = at;
+            protocol = *header.first().ok_or(Broken::Truncated)?;
+            at += len;
+        }
+        match protocol {
+            NO_NEXT => return Err(Broken::NoUpper),
+            HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS | AH | FRAGMENT => return Err(Broken::Unsupported),
+            _ => {}
+        }
+
+        let rest = packet.get(at..).ok_or(Broken::Truncated)?;
+        let (mut ports, mut upper, mut header_len) = ((0, 0), Upper::Other, 0);
+        if FlowId::has_ports(protocol) {
+            ports = (be16(rest, 0).ok_or(Broken::Truncated)?, be16(rest, 2).ok_or(Broken::Truncated)?);
+        }
+        match protocol {
+            TCP => {
+                let (offset, flags) = (rest.get(12).ok_or(Broken::Truncated)?, rest.get(13).ok_or(Broken::Truncated)?);
+                header_len = usize::from(offset >> 4) * 4;
+                upper = Upper::Tcp { syn: flags & 2 != 0, ack: flags & 16 != 0, header_len };
+            }
+            UDP => header_len = 8,
+            ICMPV6 => {
+                let kind = *rest.first().ok_or(Broken::Truncated)?;
+                let echo = matches!(kind, ICMPV6_ECHO_REQUEST | ICMPV6_ECHO_REPLY);
+                upper = if echo { Upper::Echo } else { Upper::OtherIcmpv6 };
+            }
+            _ => {}
+        }
+        Ok(Self {
+            source,
+            destination,
+            protocol,
+            upper_at: at,
+            next_header_at: named_at,
+            final_options,
+            options_named_at,
+            fragment,
+            router_alert,
+            authenticated,
+            ports,
+            upper,
+            payload_len: total.saturating_sub(at).saturating_sub(header_len),
+        })
+    }
+
+    /// The flow of a packet this host sends.
+    pub const fn flow_sent(&self) -> FlowId {
+        FlowId {
+            local: self.source,
+            remote: self.destination,
+            local_port: self.ports.0,
+            remote_port: self.ports.1,
+            protocol: self.protocol,
+        }
+    }
+
+    /// The flow of a packet this host received.
+    pub const fn flow_received(&self) -> FlowId {
+        self.flow_sent().reversed()
+    }
+
+    /// DHCPv6 (RFC 8415 section 7.2), by its ports.
+    pub fn is_dhcpv6(&self) -> bool {
+        self.protocol == UDP && DHCPV6_PORTS.contains(&self.ports.0) && DHCPV6_PORTS.contains(&self.ports.1)
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::vec::Vec;
+
+    extern crate std;
+
+    /// A packet from ..01 to ..02 with these extension headers, (protocol, bytes without next header), and upper layer.
+    pub fn packet(extensions: &[(u8, &[u8])], protocol: u8, upper: &[u8]) -> Vec<u8> {
+        let mut body = Vec::new();
+        for (index, (_, rest)) in extensions.iter().enumerate() {
+            body.push(extensions.get(index + 1).map_or(protocol, |(next, _)| *next));
+            body.extend_from_slice(rest);
+        }
+        body.extend_from_slice(upper);
+        let mut out = std::vec![0x60, 0, 0, 0];
+        out.extend_from_slice(&(body.len() as u16).to_be_bytes());
+        out.push(extensions.first().map_or(protocol, |(first, _)| *first));
+        out.push(64);
+        for last in [1, 2] {
+            out.extend_from_slice(&[0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, last]);
+        }
+        out.extend_from_slice(&body);
+        out
+    }
+
+    const UDP_HEADER: [u8; 10] = [0, 7, 0, 9, 0, 10, 0, 0, b'h', b'i'];
+
+    fn parse(extensions: &[(u8, &[u8])], protocol: u8, upper: &[u8]) -> Result<Headers, Broken> {
+        let p = packet(extensions, protocol, upper);
+        Headers::parse(&p, p.len())
+    }
+
+    #[test]
+    fn plain_udp() {
+        let h = parse(&[], UDP, &UDP_HEADER).unwrap();
+        assert_eq!((h.ports, h.upper_at, h.next_header_at, h.payload_len), ((7, 9), 40, 6, 2));
+        assert_eq!(h.flow_sent(), h.flow_received().reversed());
+    }
+
+    #[test]
+    fn tcp_flags_and_payload() {
+        let mut tcp = [0u8; 27];
+        (tcp[12], tcp[13]) = (0x60, 0x12);
+        let h = parse(&[], TCP, &tcp).unwrap();
+        assert_eq!(h.upper, Upper::Tcp { syn: true, ack: true, header_len: 24 });
+        assert_eq!(h.payload_len, 3);
+    }
+
+    #[test]
+    fn only_the_last_destination_options_header_is_final() {
+        let pad: &[u8] = &[0, 1, 4, 0, 0, 0, 0];
+        let h = parse(&[(DESTINATION_OPTIONS, pad)], UDP, &UDP_HEADER).unwrap();
+        assert_eq!((h.final_options, h.options_named_at, h.next_header_at), (Some((40, 8)), 6, 40));
+        let routing: &[u8] = &[2, 2, 0, 0, 0, 0, 0, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9];
+        let h = parse(&[(DESTINATION_OPTIONS, pad), (ROUTING, routing)], UDP, &UDP_HEADER).unwrap();
+        assert_eq!(h.final_options, None);
+    }
+
+    #[test]
+    fn addresses_are_those_of_the_pseudo_header() {
+        let mut routing = [9u8; 23];
+        routing[..7].copy_from_slice(&[2, ROUTING_SEGMENT, 1, 0, 0, 0, 0]);
+        let h = parse(&[(ROUTING, &routing)], UDP, &UDP_HEADER).unwrap();
+        assert_eq!(h.destination, [9; 16]);
+        routing[2] = 0;
+        assert_eq!(parse(&[(ROUTING, &routing)], UDP, &UDP_HEADER).unwrap().destination[15], 2);
+        (routing[1], routing[2]) = (3, 1);
+        assert_eq!(parse(&[(ROUTING, &routing)], UDP, &UDP_HEADER), Err(Broken::Unsupported));
+        let mut home = [7u8; 23];
+        home[..7].copy_from_slice(&[2, 1, 2, 0, 0, HOME_ADDRESS, 16]);
+        assert_eq!(parse(&[(DESTINATION_OPTIONS, &home)], UDP, &UDP_HEADER).unwrap().source, [7; 16]);
+    }
+
+    #[test]
+    fn fragments_router_alert_and_ipsec_are_seen() {
+        let fragment = |b| parse(&[(FRAGMENT, &[0, 0, b, 0, 0, 0, 0])], UDP, &UDP_HEADER);
+        assert_eq!(fragment(1).unwrap().fragment, Some(Fragment { offset: 0 }));
+        assert_eq!(fragment(8), Err(Broken::NoUpper));
+        assert!(parse(&[(HOP_BY_HOP, &[0, 5, 2, 0, 0, 1, 0])], UDP, &UDP_HEADER).unwrap().router_alert);
+        assert!(!parse(&[(HOP_BY_HOP, &[0, 1, 4, 0, 0, 0, 0])], UDP, &UDP_HEADER).unwrap().router_alert);
+        let ah: &[u8] = &[2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        assert!(parse(&[(AH, ah)], UDP, &UDP_HEADER).unwrap().authenticated);
+        assert_eq!(parse(&[], ESP, &[0; 8]).unwrap().ports, (0, 0));
+        assert_eq!(parse(&[], NO_NEXT, &[]), Err(Broken::NoUpper));
+    }
+
+    #[test]
+    fn icmpv6_and_dhcpv6() {
+        assert_eq!(parse(&[], ICMPV6, &[128, 0, 0, 0]).unwrap().upper, Upper::Echo);
+        assert_eq!(parse(&[], ICMPV6, &[135, 0, 0, 0]).unwrap().upper, Upper::OtherIcmpv6);
+        assert!(parse(&[], UDP, &[2, 34, 2, 35, 0, 8, 0, 0]).unwrap().is_dhcpv6());
+        assert!(!parse(&[], UDP, &UDP_HEADER).unwrap().is_dhcpv6());
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_followed_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..256), total: usize) {
+            let _ = Headers::parse(&bytes, total);
+        }
+
+        #[test]
+        fn any_chain_is_followed_without_panic(
+            kinds in proptest::collection::vec(prop::sample::select(std::vec![0u8, 43, 44, 50, 51, 59, 60, 6, 17, 58]), 0..10),
+            bytes in proptest::collection::vec(any::<u8>(), 7..64),
+        ) {
+            let chain: Vec<(u8, &[u8])> = kinds.iter().map(|k| (*k, bytes.as_slice())).collect();
+            let p = packet(&chain, 6, &bytes);
+            let _ = Headers::parse(&p, p.len());
+        }
+    }
+}

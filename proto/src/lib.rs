@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+// Kbuild compiles this file as a module of pdmv2.ko and Cargo as a crate; `CONFIG_RUST` is set only by Kbuild.
+#![cfg_attr(not(CONFIG_RUST), no_std)]
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+#![cfg_attr(
+    not(any(CONFIG_RUST, test)),
+    deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic)
+)]
+
+//! The PDMv2 protocol: wire formats, time scaling, flow state, replay windows, key schedule inputs and policy.
+//!
+//! Nothing here does I/O, reads a clock or allocates: it takes bytes and the time in nanoseconds, and returns what to do.
+//! Nothing here can panic on any input; indexes are checked and arithmetic is checked, saturating or wrapping.
+
+pub mod delay;
+pub mod flow;
+pub mod flow_id;
+pub mod headers;
+pub mod mss;
+pub mod placement;
+pub mod policy;
+pub mod prefix;
+pub mod psn;
+pub mod receive;
+pub mod schedule;
+pub mod send_times;
+pub mod sequence;
+pub mod suite;
+pub mod time;
+pub mod uapi;
+pub mod window;
+pub mod wire;

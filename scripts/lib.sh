@@ -77,3 +77,10 @@ need_space() {
     [ "$free" -ge $(($1 * 1024 * 1024)) ] ||
         die "$CACHE has $((free / 1024)) MiB free and set-up needs $1 GiB; free some, or set PDMV2_CACHE to a directory on a larger disk"
 }
+
+# need_cargo: the helper's compiler, as rustup installs it; its path may not be root's.
+need_cargo() {
+    command -v cargo >/dev/null || PATH=$HOME/.cargo/bin:$PATH
+    command -v cargo >/dev/null ||
+        die "there is no cargo in PATH; install Rust 1.89 or newer with rustup, and keep its PATH when you use sudo (sudo env PATH=\"\$PATH\" make ...)"
+}

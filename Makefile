@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: GPL-2.0-only OR MIT
+# PDMv2 for Linux. `make help` says what there is.
+SHELL := /bin/bash
+CARGO ?= cargo
+export RUSTC BINDGEN CC LLVM V
+
+# Without KDIR the module is built for the newest packaged Debian kernel in range, which set-up fetches.
+# A person's own kernel is named by KDIR, the directory it was built in.
+ifeq ($(origin CC),default)
+unexport CC
+endif
+
+.PHONY: all module helper setup demo test clean distclean help
+all: module
+
+module:
+ifdef KDIR
+	@scripts/module '$(KDIR)'
+else
+	@scripts/setup
+	@scripts/module
+endif
+
+helper:
+	@scripts/helper
+
+setup:
+	@scripts/setup
+
+demo: setup
+	@scripts/module
+	@scripts/helper
+	@scripts/vm -- tests/demo/run
+
+test:
+	@scripts/test
+
+clean:
+	@scripts/clean
+
+distclean:
+	@scripts/clean --all
+
+help:
+	@echo 'make                 pdmv2.ko for the newest packaged Debian kernel (sets up what it needs; root)'
+	@echo 'make KDIR=DIRECTORY  pdmv2.ko for the kernel built in DIRECTORY, with the tools of this machine'
+	@echo 'make helper          the pdmv2 helper, in target/release'
+	@echo 'make demo            two hosts measure each other in a VM (root); leaves its files in target/demo'
+	@echo 'make test            every test there is (root); the last line is "N passed, N failed"'
+	@echo 'make setup           only what the above need, in $${PDMV2_CACHE:-~/.cache/pdmv2}; scripts/setup --newest looks for a newer kernel'
+	@echo 'make clean           removes target/'
+	@echo 'make distclean       removes target/ and the cache directory'
+	@echo 'Also: scripts/vm -- COMMAND runs anything in the VM, scripts/vm alone gives a shell in it.'

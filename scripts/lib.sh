@@ -11,6 +11,9 @@ ROOTFS=$CACHE/rootfs          # a Debian trixie: the module's toolchain and the 
 KERNELS=$CACHE/kernels        # one directory per packaged kernel: boot image, modules, build tree
 LOGS=$CACHE/logs
 
+# Both paths go to the guest's kernel command line and to lists of mounts.
+case $TOP$CACHE in *[[:space:]:]*) echo "pdmv2: error: no spaces or colons, please, in the paths $TOP and $CACHE (PDMV2_CACHE sets the second)" >&2; exit 1 ;; esac
+
 # The kernels the module is written for, as VERSION.PATCHLEVEL; the one home of this range.
 KERNEL_MIN=7.2
 KERNEL_MAX=7.3

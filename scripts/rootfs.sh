@@ -40,6 +40,10 @@ in_rootfs() {
 
 make_tree() {
     rm -rf "$ROOTFS.partial" "$CACHE/stamps/packages"
+    # debootstrap does not read apt's settings.
+    local proxy=''
+    eval "$(apt-config shell proxy Acquire::http::Proxy)"
+    [ -z "$proxy" ] || export http_proxy="${http_proxy:-$proxy}"
     debootstrap --variant=minbase --include=ca-certificates "$SUITE" "$ROOTFS.partial" "$(apt_archive)"
     rm -rf "$ROOTFS"
     mv "$ROOTFS.partial" "$ROOTFS"

@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+
+//! The daemon's configuration, one TOML file, and policy files.
+//!
+//! Whatever is wrong is told with file, line and key, before anything is changed.
+
+pub mod error;
+mod locate;
+mod peer;
+mod raw;
+mod rule;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use pdmv2_proto::uapi::{KeyMode, OnFailure};
+use toml::Spanned;
+
+pub use error::ConfigError;
+use locate::Source;
+
+use crate::identity::PublicKey;
+use crate::negotiate::IDLE_MAX;
+use crate::netlink::policy::Policy;
+use crate::prefix::Prefix;
+
+/// The port helpers listen on and are dialled at, unless the configuration says otherwise.
+pub const DEFAULT_PORT: u16 = 4480;
+
+/// Seconds after which an idle flow may be dropped, unless the configuration says otherwise.
+pub const DEFAULT_IDLE: u32 = 600;
+
+/// Seconds a secret lives, unless the configuration says otherwise.
+pub const DEFAULT_LIFETIME: u32 = 86_400;
+
+/// Everything the daemon is told.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// This host.
+    pub host: Host,
+    /// The others.
+    pub peers: Vec<Peer>,
+    /// What is measured.
+    pub policy: Policy,
+}
+
+/// This host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Host {
+    /// File of the private key.
+    pub private_key_file: PathBuf,
+    /// Where peers may dial.
+    pub listen: SocketAddr,
+    /// Seconds after which an idle flow may be dropped.
+    pub idle: u32,
+    /// Where pair secrets are logged; `None`, the default, for nowhere.
+    pub key_log: Option<PathBuf>,
+}
+
+/// Another host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Its name here, and that of its association.
+    pub name: String,
+    /// Its identity.
+    pub public_key: PublicKey,
+    /// Where to dial it; without, it dials.
+    pub endpoint: Option<SocketAddr>,
+    /// Interface its link-local addresses are on.
+    pub interface: Option<String>,
+    /// This host's addresses that it may measure.
+    pub local: Vec<Prefix>,
+    /// Its addresses.
+    pub remote: Vec<Prefix>,
+    /// Who derives flow keys.
+    pub key_mode: KeyMode,
+    /// What becomes of packets whose option fails authentication.
+    pub on_failure: OnFailure,
+    /// Seconds a secret lives that this host's negotiation made.
+    pub lifetime: u32,
+}
+
+fn read(path: &Path) -> Result<String, ConfigError> {
+    std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })
+}
+
+/// Reads the daemon's configuration.
+///
+/// # Errors
+/// A file that cannot be read; the first thing in it that is wrong.
+pub fn load(path: &Path) -> Result<Config, ConfigError> {
+    parse(path, &read(path)?)
+}
+
+/// Reads a file of rules alone, as `pdmv2 policy set` takes it; tables of the daemon's other settings are allowed and left
+/// aside, so that the daemon's own file can be given.
+///
+/// # Errors
+/// As for [`load`].
+pub fn load_policy(path: &Path) -> Result<Policy, ConfigError> {
+    parse_policy(path, &read(path)?)
+}
+
+/// [`load`], of a text.
+///
+/// # Errors
+/// As for [`load`].
+pub fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
+    let source = Source::new(path, text);
+    let raw: raw::Config = toml::from_str(text).map_err(|error| source.syntax(&error))?;
+    let host = host(&source, raw.host)?;
+    let peers = peer::peers(&source, raw.peer)?;
+    let mut policy = rule::policy(&source, raw.policy, raw.rule)?;
+    policy.idle.get_or_insert(host.idle);
+    Ok(Config { host, peers, policy })
+}
+
+/// [`load_policy`], of a text.
+///
+/// # Errors
+/// As for [`load`].
+pub fn parse_policy(path: &Path, text: &str) -> Result<Policy, ConfigError> {
+    let source = Source::new(path, text);
+    let raw: raw::PolicyFile = toml::from_str(text).map_err(|error| source.syntax(&error))?;
+    rule::policy(&source, raw.policy, raw.rule)
+}
+
+fn host(source: &Source<'_>, raw: raw::Host) -> Result<Host, ConfigError> {
+    let listen = match raw.listen {
+        Some(text) => parsed(source, &text, "an address and port such as \"[::]:4480\"")?,
+        None => SocketAddr::from(([0u16; 8], DEFAULT_PORT)),
+    };
+    Ok(Host {
+        private_key_file: raw.private_key_file,
+        listen,
+        idle: within(source, raw.idle, 1, IDLE_MAX)?.unwrap_or(DEFAULT_IDLE),
+        key_log: raw.key_log,
+    })
+}
+
+/// A text that is read by its type's own rules.
+fn parsed<T: std::str::FromStr>(source: &Source<'_>, text: &Spanned<String>, expected: &str) -> Result<T, ConfigError> {
+    text.get_ref()
+        .parse()
+        .map_err(|_| source.wrong(text.span(), format!("`{}` is not {expected}", text.get_ref())))
+}
+
+/// A number within bounds.
+fn within(
+    source: &Source<'_>,
+    value: Option<Spanned<u32>>,
+    least: u32,
+    most: u32,
+) -> Result<Option<u32>, ConfigError> {
+    match value {
+        Some(value) if (least..=most).contains(value.get_ref()) => Ok(Some(value.into_inner())),
+        Some(value) => {
+            Err(source.wrong(value.span(), format!("{} is not within {least} to {most}", value.get_ref())))
+        }
+        None => Ok(None),
+    }
+}
+
+/// One of some names.
+fn one_of<T: Copy>(
+    source: &Source<'_>,
+    value: &Spanned<String>,
+    all: &[T],
+    name: impl Fn(T) -> &'static str,
+) -> Result<T, ConfigError> {
+    all.iter().copied().find(|one| name(*one) == value.get_ref()).ok_or_else(|| {
+        let names: Vec<_> = all.iter().map(|one| name(*one)).collect();
+        source.wrong(value.span(), format!("`{}` is not one of: {}", value.get_ref(), names.join(", ")))
+    })
+}

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+
+//! Peers of a configuration, and the rules they keep among themselves.
+
+use pdmv2_proto::uapi::{KeyMode, OnFailure, NAME_MAX, PREFIXES_MAX};
+use toml::Spanned;
+
+use super::error::ConfigError;
+use super::locate::Source;
+use super::{one_of, parsed, raw, within, Peer, DEFAULT_LIFETIME};
+use crate::identity::PublicKey;
+use crate::negotiate::LIFETIME_MAX;
+use crate::prefix::{Prefix, PrefixError};
+
+/// Reads all peers.
+///
+/// # Errors
+/// The first thing that is wrong. Remote prefixes of two peers must not overlap: an address belongs to one identity.
+pub fn peers(source: &Source<'_>, raw: Vec<raw::Peer>) -> Result<Vec<Peer>, ConfigError> {
+    let mut peers: Vec<Peer> = Vec::with_capacity(raw.len());
+    for raw in raw {
+        let remote_span = raw.remote.span();
+        let (name_span, key_span) = (raw.name.span(), raw.public_key.span());
+        let peer = peer(source, raw)?;
+        for other in &peers {
+            if other.name == peer.name {
+                return Err(source.wrong(name_span, format!("another peer is named `{}`", peer.name)));
+            }
+            if other.public_key == peer.public_key {
+                return Err(source.wrong(key_span, format!("peer `{}` has this key", other.name)));
+            }
+            if let Some((mine, theirs)) = overlap(&peer, other) {
+                let message = format!("{mine} overlaps {theirs} of peer `{}`; an address belongs to one peer", other.name);
+                return Err(source.wrong(remote_span, message));
+            }
+        }
+        peers.push(peer);
+    }
+    Ok(peers)
+}
+
+fn overlap(peer: &Peer, other: &Peer) -> Option<(Prefix, Prefix)> {
+    let pairs = peer.remote.iter().flat_map(|mine| other.remote.iter().map(move |theirs| (*mine, *theirs)));
+    // The same link-local address on two interfaces is two addresses.
+    let apart = |mine: &Prefix, theirs: &Prefix| {
+        mine.is_link_local() && theirs.is_link_local() && peer.interface != other.interface
+    };
+    pairs.into_iter().find(|(mine, theirs)| mine.overlaps(theirs) && !apart(mine, theirs))
+}
+
+fn peer(source: &Source<'_>, raw: raw::Peer) -> Result<Peer, ConfigError> {
+    let name = raw.name.get_ref();
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if name.is_empty() || name.len() > NAME_MAX || !name.chars().all(plain) {
+        let message = format!("a name is 1 to {NAME_MAX} letters, digits, dots, hyphens and underscores");
+        return Err(source.wrong(raw.name.span(), message));
+    }
+    let public_key: PublicKey = parsed(source, &raw.public_key, "a public key (32 bytes in base64)")?;
+    let endpoint = raw.endpoint.as_ref().map(|text| parsed(source, text, "an address and port such as \"[fd00::2]:4480\""));
+    let local = prefixes(source, &raw.local, raw.interface.as_ref())?;
+    let remote = prefixes(source, &raw.remote, raw.interface.as_ref())?;
+    Ok(Peer {
+        endpoint: endpoint.transpose()?,
+        public_key,
+        interface: raw.interface.map(Spanned::into_inner),
+        local,
+        remote,
+        key_mode: match &raw.key_mode {
+            Some(value) => one_of(source, value, &KeyMode::ALL, KeyMode::name)?,
+            None => KeyMode::Helper,
+        },
+        on_failure: match &raw.on_failure {
+            Some(value) => one_of(source, value, &OnFailure::ALL, OnFailure::name)?,
+            None => OnFailure::Deliver,
+        },
+        lifetime: within(source, raw.lifetime, 60, LIFETIME_MAX)?.unwrap_or(DEFAULT_LIFETIME),
+        name: raw.name.into_inner(),
+    })
+}
+
+fn prefixes(
+    source: &Source<'_>,
+    list: &Spanned<Vec<Spanned<String>>>,
+    interface: Option<&Spanned<String>>,
+) -> Result<Vec<Prefix>, ConfigError> {
+    if list.get_ref().is_empty() || list.get_ref().len() > PREFIXES_MAX {
+        return Err(source.wrong(list.span(), format!("1 to {PREFIXES_MAX} prefixes expected")));
+    }
+    list.get_ref()
+        .iter()
+        .map(|text| {
+            let prefix = prefix(source, text)?;
+            if prefix.is_link_local() && interface.is_none() {
+                return Err(source.wrong(text.span(), format!("{prefix} is link-local: say which `interface` it is on")));
+            }
+            Ok(prefix)
+        })
+        .collect()
+}
+
+/// A prefix.
+pub fn prefix(source: &Source<'_>, text: &Spanned<String>) -> Result<Prefix, ConfigError> {
+    text.get_ref()
+        .parse()
+        .map_err(|error: PrefixError| source.wrong(text.span(), format!("`{}`: {error}", text.get_ref())))
+}

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+
+//! The configuration as the file writes it, before its values are looked at.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+/// The daemon's file.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Config {
+    pub host: Host,
+    #[serde(default)]
+    pub peer: Vec<Peer>,
+    #[serde(default)]
+    pub policy: Policy,
+    #[serde(default)]
+    pub rule: Vec<Rule>,
+}
+
+/// A file of rules, or the daemon's file read for its rules.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct PolicyFile {
+    #[serde(default)]
+    #[allow(dead_code)]
+    pub host: Option<toml::Table>,
+    #[serde(default)]
+    #[allow(dead_code)]
+    pub peer: Vec<toml::Table>,
+    #[serde(default)]
+    pub policy: Policy,
+    #[serde(default)]
+    pub rule: Vec<Rule>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Host {
+    pub private_key_file: PathBuf,
+    pub listen: Option<Spanned<String>>,
+    pub idle: Option<Spanned<u32>>,
+    pub key_log: Option<PathBuf>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Peer {
+    pub name: Spanned<String>,
+    pub public_key: Spanned<String>,
+    pub endpoint: Option<Spanned<String>>,
+    pub interface: Option<Spanned<String>>,
+    pub local: Spanned<Vec<Spanned<String>>>,
+    pub remote: Spanned<Vec<Spanned<String>>>,
+    pub key_mode: Option<Spanned<String>>,
+    pub on_failure: Option<Spanned<String>>,
+    pub lifetime: Option<Spanned<u32>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Policy {
+    pub forbid_plain: bool,
+    pub flows_max: Option<Spanned<u32>>,
+    pub idle: Option<Spanned<u32>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Rule {
+    pub local: Option<Spanned<String>>,
+    pub remote: Option<Spanned<String>>,
+    pub protocol: Option<Spanned<OneOrMany<NumberOrText>>>,
+    pub local_ports: Option<Spanned<NumberOrText>>,
+    pub remote_ports: Option<Spanned<NumberOrText>>,
+    pub direction: Option<Spanned<String>>,
+    pub send: Spanned<String>,
+    pub accept: Option<Spanned<OneOrMany<String>>>,
+    pub sample: Option<Spanned<u32>>,
+    #[serde(default)]
+    pub mirror: bool,
+    pub expiry: Option<u32>,
+}
+
+/// A value or a list of them.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "expected a value or a list of them")]
+pub enum OneOrMany<T> {
+    One(T),
+    Many(Vec<T>),
+}
+
+impl<T> OneOrMany<T> {
+    /// The values.
+    pub fn as_slice(&self) -> &[T] {
+        match self {
+            Self::One(one) => std::slice::from_ref(one),
+            Self::Many(many) => many,
+        }
+    }
+}
+
+/// A number or a name.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "expected a number from 0 to 65535 or a text")]
+pub enum NumberOrText {
+    Number(u16),
+    Text(String),
+}

@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+
+//! A session: the negotiation at its start, then its life until it ends.
+
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::timeout;
+use tracing::{debug, info, warn};
+
+use super::channel::{Channel, ChannelError};
+use super::keeper::KeeperError;
+use super::links::Cancel;
+use super::Shared;
+use crate::clock::since_boot;
+use crate::negotiate::{system_entropy, Client, Failure, Reason, Server, Step};
+
+/// Longest wait for a message of the negotiation.
+const STEP: Duration = Duration::from_secs(10);
+
+/// How often m5 is repeated.
+const REPEAT: Duration = Duration::from_secs(1);
+
+/// How often m5 is sent at most; then the server's own sight of an authenticated option must do.
+const REPEATS: usize = 10;
+
+/// Why a negotiation or a session ended.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// The peer's messages.
+    #[error(transparent)]
+    Negotiation(#[from] Failure),
+    /// The connection.
+    #[error(transparent)]
+    Channel(#[from] ChannelError),
+    /// The secret could not be installed.
+    #[error(transparent)]
+    Keeper(#[from] KeeperError),
+    /// Nothing came for too long.
+    #[error("no answer within {} s", STEP.as_secs())]
+    Timeout,
+    /// The peer's own negotiation stands instead.
+    #[error("the peer's own negotiation stands")]
+    Crossed,
+    /// The key at the other end belongs to no peer.
+    #[error("unknown peer")]
+    Stranger,
+}
+
+/// Runs the client's side over a session to a peer.
+///
+/// # Errors
+/// Whatever ended the negotiation; the session is then to be closed.
+pub async fn negotiate<IO>(shared: &Shared, index: usize, channel: &mut Channel<IO>) -> Result<(), SessionError>
+where
+    IO: AsyncRead + AsyncWrite + Unpin,
+{
+    let cancel = shared.links.client_begins(index);
+    let result = tokio::select! {
+        result = client(shared, index, channel) => result,
+        () = cancel.notified() => Err(SessionError::Crossed),
+    };
+    shared.links.client_ends(index, &cancel);
+    result
+}
+
+async fn client<IO>(shared: &Shared, index: usize, channel: &mut Channel<IO>) -> Result<(), SessionError>
+where
+    IO: AsyncRead + AsyncWrite + Unpin,
+{
+    let local = shared.keeper().local(index)?;
+    let (mut client, m1) = Client::start(local, &mut system_entropy());
+    channel.send(&m1).await?;
+    loop {
+        let message = timeout(STEP, channel.receive()).await.map_err(|_| SessionError::Timeout)??;
+        match client.receive(&message, &*channel, &mut system_entropy())? {
+            Step::Send(message) => channel.send(&message).await?,
+            Step::Install(negotiated) => {
+                let now = since_boot();
+                shared.keeper().install(index, &negotiated, now)?;
+                shared.keeper().activate(index, negotiated.generation, now)?;
+                info!(peer = shared.name(index), generation = negotiated.generation, "negotiated; sending under it");
+                return confirm(&mut client, channel).await;
+            }
+            Step::Activate(_) | Step::Done => return Ok(()),
+        }
+    }
+}
+
+/// m5, repeated until it is acknowledged.
+async fn confirm<IO>(client: &mut Client, channel: &mut Channel<IO>) -> Result<(), SessionError>
+where
+    IO: AsyncRead + AsyncWrite + Unpin,
+{
+    for _ in 0..REPEATS {
+        if let Some(m5) = client.installed() {
+            channel.send(&m5).await?;
+        }
+        if let Ok(message) = timeout(REPEAT, channel.receive()).await {
+            client.receive(&message?, &*channel, &mut system_entropy())?;
+            return Ok(());
+        }
+    }
+    Err(SessionError::Timeout)
+}
+
+/// Runs the server's side over a session that a peer opened, to its success.
+///
+/// # Errors
+/// Whatever ended the negotiation, after the peer was told as far as it is told.
+pub async fn answer<IO>(shared: &Shared, index: usize, channel: &mut Channel<IO>) -> Result<Server, SessionError>
+where
+    IO: AsyncRead + AsyncWrite + Unpin,
+{
+    let m1 = timeout(STEP, channel.receive()).await.map_err(|_| SessionError::Timeout)??;
+    let cancel = shared.links.server_begins(index).ok_or(SessionError::Crossed)?;
+    let result = tokio::select! {
+        result = server(shared, index, channel, m1) => result,
+        () = cancel.notified() => Err(SessionError::Crossed),
+    };
+    shared.links.server_ends(index, &cancel);
+    let refusal = match &result {
+        Err(SessionError::Negotiation(failure)) => Server::refusal(*failure),
+        Err(SessionError::Channel(ChannelError::Message(failure))) => Server::refusal(*failure),
+        Err(SessionError::Keeper(_)) => Some(Server::refuse(Reason::Install)),
+        _ => None,
+    };
+    if let Some(refusal) = refusal {
+        // The peer may be gone already.
+        let _ = timeout(STEP, channel.send(&refusal)).await;
+    }
+    result
+}
+
+async fn server<IO>(
+    shared: &Shared,
+    index: usize,
+    channel: &mut Channel<IO>,
+    m1: Vec<u8>,
+) -> Result<Server, SessionError>
+where
+    IO: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut server = Server::new(shared.keeper().local(index)?);
+    let mut generation = 0;
+    let mut message = m1;
+    loop {
+        match server.receive(&message, &*channel, &mut system_entropy())? {
+            Step::Send(message) => channel.send(&message).await?,
+            Step::Install(negotiated) => {
+                shared.keeper().install(index, &negotiated, since_boot())?;
+                generation = negotiated.generation;
+                if let Some(m4) = server.installed() {
+                    channel.send(&m4).await?;
+                }
+            }
+            Step::Activate(acknowledgement) => {
+                shared.keeper().activate(index, generation, since_boot())?;
+                info!(peer = shared.name(index), generation, "negotiated; sending under it");
+                channel.send(&acknowledgement).await?;
+                return Ok(server);
+            }
+            Step::Done => return Ok(server),
+        }
+        message = timeout(STEP, channel.receive()).await.map_err(|_| SessionError::Timeout)??;
+    }
+}
+
+/// Lives with an established session until either end closes it. `server` answers repeated m5.
+pub async fn live<IO>(shared: &Shared, index: usize, mut channel: Channel<IO>, mut server: Option<Server>, cancel: Cancel)
+where
+    IO: AsyncRead + AsyncWrite + Unpin,
+{
+    loop {
+        let message = tokio::select! {
+            message = channel.receive() => message,
+            () = cancel.notified() => break,
+        };
+        let message = match message {
+            Ok(message) => message,
+            Err(error) => {
+                debug!(peer = shared.name(index), "session: {error}");
+                break;
+            }
+        };
+        let answer = match &mut server {
+            Some(server) => server.receive(&message, &channel, &mut system_entropy()),
+            // A repeated m5 may be acknowledged more than once.
+            None => Ok(Step::Done),
+        };
+        match answer {
+            Ok(Step::Activate(acknowledgement)) => {
+                if channel.send(&acknowledgement).await.is_err() {
+                    break;
+                }
+            }
+            Ok(_) => {}
+            Err(failure) => {
+                warn!(peer = shared.name(index), "session: {failure}");
+                break;
+            }
+        }
+    }
+    let _ = timeout(STEP, channel.close()).await;
+    if shared.links.session_ends(index, &cancel) {
+        info!(peer = shared.name(index), "session ended; its keys stay until the next negotiation");
+        shared.renew(index);
+    }
+}

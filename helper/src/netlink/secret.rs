@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+
+//! Generations of an association's pair secret.
+
+use pdmv2_proto::suite::Suite;
+use pdmv2_proto::uapi::attr::secret as attr;
+use pdmv2_proto::uapi::SecretState;
+use serde::Serialize;
+
+use super::association::named;
+use super::attribute::{Attributes, Builder};
+use super::error::Malformed;
+use crate::hex;
+use crate::keys::schedule::SecretId;
+use crate::secret::Secret;
+
+/// What secret-add takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewSecret {
+    /// Name of the association.
+    pub association: String,
+    /// Generation.
+    pub generation: u64,
+    /// The secret's public identifier.
+    pub id: SecretId,
+    /// Suite.
+    pub suite: Suite,
+    /// Seconds it lives.
+    pub lifetime: u32,
+    /// For key mode `kernel`.
+    pub prk: Option<Secret>,
+}
+
+impl NewSecret {
+    /// The request's attributes.
+    pub fn encode(&self) -> Builder {
+        let mut builder = Builder::with_capacity(256);
+        builder
+            .text(attr::ASSOCIATION, &self.association)
+            .u64(attr::GENERATION, self.generation)
+            .bytes(attr::ID, &self.id)
+            .u16(attr::KEM, self.suite.kem)
+            .u16(attr::KDF, self.suite.kdf)
+            .u16(attr::AEAD, self.suite.aead)
+            .u32(attr::LIFETIME, self.lifetime);
+        if let Some(prk) = &self.prk {
+            builder.bytes(attr::PRK, prk.as_bytes());
+        }
+        builder
+    }
+}
+
+/// The attributes that name a generation.
+pub fn encode_name(association: &str, generation: u64) -> Builder {
+    let mut builder = Builder::default();
+    builder.text(attr::ASSOCIATION, association).u64(attr::GENERATION, generation);
+    builder
+}
+
+/// What the module tells of a secret.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct HeldSecret {
+    /// Generation.
+    pub generation: u64,
+    /// Public identifier, hexadecimal.
+    pub id: String,
+    /// Suite, as KEM, KDF and AEAD in hexadecimal.
+    pub suite: String,
+    /// Seconds it lives.
+    pub lifetime: Option<u32>,
+    /// `receive`, `send` or `retired`.
+    pub state: String,
+    /// It was never sent under since the module was loaded.
+    pub may_send: bool,
+    /// Highest epoch sent under so far, over all flows.
+    pub highest_epoch: Option<u16>,
+}
+
+impl HeldSecret {
+    /// Reads an answer.
+    ///
+    /// # Errors
+    /// An attribute of a wrong length.
+    pub fn decode(attributes: Attributes<'_>) -> Result<Self, Malformed> {
+        let mut held = Self::default();
+        let (mut kem, mut kdf, mut aead) = (0, 0, 0);
+        for attribute in attributes {
+            let attribute = attribute?;
+            match attribute.kind {
+                attr::GENERATION => held.generation = attribute.uint()?,
+                attr::ID => held.id = hex::encode(attribute.value),
+                attr::KEM => kem = attribute.u16()?,
+                attr::KDF => kdf = attribute.u16()?,
+                attr::AEAD => aead = attribute.u16()?,
+                attr::LIFETIME => held.lifetime = Some(attribute.u32()?),
+                attr::STATE => {
+                    held.state = named(attribute.u8()?, |value| SecretState::from_u8(value).map(SecretState::name))
+                }
+                attr::MAY_SEND => held.may_send = true,
+                attr::HIGHEST_EPOCH => held.highest_epoch = Some(attribute.u16()?),
+                _ => {}
+            }
+        }
+        held.suite = format!("{kem:04x}/{kdf:04x}/{aead:04x}");
+        Ok(held)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_added_reads_back_without_its_key() {
+        let secret = NewSecret {
+            association: "b".into(),
+            generation: u64::MAX,
+            id: [7; 8],
+            suite: Suite::DEFAULT,
+            lifetime: 86_400,
+            prk: Some(Secret::new(vec![9; 32])),
+        };
+        let bytes = secret.encode().into_bytes();
+        assert!(bytes.windows(32).any(|window| window == [9; 32]));
+        let held = HeldSecret::decode(Attributes(&bytes)).unwrap();
+        assert_eq!(held.generation, u64::MAX);
+        assert_eq!(held.id, "0707070707070707");
+        assert_eq!(held.suite, "0020/0001/0001");
+        assert!(!held.may_send);
+        let without = NewSecret { prk: None, ..secret };
+        assert!(!Attributes(&without.encode().into_bytes()).any(|a| a.unwrap().kind == attr::PRK));
+    }
+}

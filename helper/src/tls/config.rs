@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+
+//! Settings of both ends of a TLS session.
+
+use std::sync::Arc;
+
+use rustls::client::{AlwaysResolvesClientRawPublicKeys, Resumption};
+use rustls::crypto::{aws_lc_rs, CryptoProvider};
+use rustls::pki_types::CertificateDer;
+use rustls::server::{AlwaysResolvesServerRawPublicKeys, NoServerSessionStorage};
+use rustls::sign::CertifiedKey;
+use rustls::version::TLS13;
+use rustls::{CipherSuite, ClientConfig, ServerConfig};
+
+use super::verifier::Pinned;
+use crate::identity::{KeyError, PrivateKey, PublicKey};
+
+/// Why no TLS settings could be made.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// This host's key is unusable.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The library refused the settings.
+    #[error("TLS: {0}")]
+    Library(#[from] rustls::Error),
+}
+
+/// The cryptography: key exchange by X25519MLKEM768, or X25519 where the peer has no better; AEADs of TLS 1.3.
+pub fn provider() -> Arc<CryptoProvider> {
+    let default = aws_lc_rs::default_provider();
+    let cipher_suites = default.cipher_suites.into_iter().filter(|suite| {
+        matches!(
+            suite.suite(),
+            CipherSuite::TLS13_AES_256_GCM_SHA384
+                | CipherSuite::TLS13_AES_128_GCM_SHA256
+                | CipherSuite::TLS13_CHACHA20_POLY1305_SHA256
+        )
+    });
+    Arc::new(CryptoProvider {
+        cipher_suites: cipher_suites.collect(),
+        kx_groups: vec![aws_lc_rs::kx_group::X25519MLKEM768, aws_lc_rs::kx_group::X25519],
+        ..default
+    })
+}
+
+fn certified(own: &PrivateKey) -> Result<Arc<CertifiedKey>, TlsError> {
+    let spki = CertificateDer::from(own.public()?.spki().as_ref().to_vec());
+    Ok(Arc::new(CertifiedKey::new(vec![spki], own.signing_key()?)))
+}
+
+/// For opening a session to one peer.
+///
+/// # Errors
+/// An unusable key.
+pub fn client(own: &PrivateKey, peer: PublicKey) -> Result<ClientConfig, TlsError> {
+    let provider = provider();
+    let verifier = Pinned::new(vec![peer], provider.signature_verification_algorithms);
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&TLS13])?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_client_cert_resolver(Arc::new(AlwaysResolvesClientRawPublicKeys::new(certified(own)?)));
+    config.resumption = Resumption::disabled();
+    config.enable_sni = false;
+    config.enable_early_data = false;
+    Ok(config)
+}
+
+/// For sessions that any of the peers opens.
+///
+/// # Errors
+/// An unusable key.
+pub fn server(own: &PrivateKey, peers: Vec<PublicKey>) -> Result<ServerConfig, TlsError> {
+    let provider = provider();
+    let verifier = Pinned::new(peers, provider.signature_verification_algorithms);
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&TLS13])?
+        .with_client_cert_verifier(Arc::new(verifier))
+        .with_cert_resolver(Arc::new(AlwaysResolvesServerRawPublicKeys::new(certified(own)?)));
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    config.max_early_data_size = 0;
+    Ok(config)
+}

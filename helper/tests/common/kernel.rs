@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+
+//! A module in memory that keeps the contract of `docs/netlink/pdmv2.yaml` as far as the daemon depends on it.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use pdmv2::keys::schedule::{FlowKey, SecretId};
+use pdmv2::netlink::association::{Association, AssociationInfo};
+use pdmv2::netlink::flow::Flow;
+use pdmv2::netlink::key::KeyName;
+use pdmv2::netlink::policy::Policy;
+use pdmv2::netlink::secret::{HeldSecret, NewSecret};
+use pdmv2::netlink::stats::Stats;
+use pdmv2::netlink::{Error, Kernel};
+use pdmv2::secret::Secret;
+use rustix::io::Errno;
+
+/// What was done to the module, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Done {
+    Policy(Policy),
+    Associate(String),
+    Dissociate(String),
+    Add(String, u64),
+    Activate(String, u64),
+    Delete(String, u64),
+    Key(KeyName),
+}
+
+#[derive(Default)]
+pub struct State {
+    pub log: Vec<Done>,
+    pub policy: Policy,
+    pub associations: Vec<AssociationInfo>,
+    pub flows: Vec<Flow>,
+    pub keys: Vec<(KeyName, FlowKey)>,
+    pub prks: Vec<(u64, Option<Secret>)>,
+    pub sent: HashSet<SecretId>,
+    ids: Vec<(u64, SecretId)>,
+    /// association-set of this name fails.
+    pub refuse: Option<String>,
+}
+
+/// A handle; clones share the state.
+#[derive(Clone, Default)]
+pub struct MemoryKernel(Arc<Mutex<State>>);
+
+impl MemoryKernel {
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap()
+    }
+
+    /// Generation and state of each secret of an association.
+    pub fn secrets(&self, name: &str) -> Vec<(u64, String)> {
+        let state = self.state();
+        let found = state.associations.iter().find(|known| known.name == name);
+        found.map_or(vec![], |known| known.secrets.iter().map(|s| (s.generation, s.state.clone())).collect())
+    }
+
+    /// The generation that is sent under.
+    pub fn sending(&self, name: &str) -> Option<u64> {
+        self.secrets(name).into_iter().find(|(_, state)| state == "send").map(|(generation, _)| generation)
+    }
+}
+
+fn refused(errno: Errno) -> Error {
+    Error::Refused { request: "test", errno: errno.raw_os_error(), message: None, attribute: None }
+}
+
+impl State {
+    fn secrets(&mut self, name: &str) -> Result<&mut Vec<HeldSecret>, Error> {
+        let found = self.associations.iter_mut().find(|known| known.name == name);
+        found.map(|known| &mut known.secrets).ok_or_else(|| refused(Errno::NOENT))
+    }
+}
+
+impl Kernel for MemoryKernel {
+    fn policy_set(&mut self, policy: &Policy) -> Result<(), Error> {
+        let mut state = self.state();
+        state.log.push(Done::Policy(policy.clone()));
+        state.policy = policy.clone();
+        Ok(())
+    }
+
+    fn policy_get(&mut self) -> Result<Policy, Error> {
+        Ok(self.state().policy.clone())
+    }
+
+    fn association_set(&mut self, association: &Association) -> Result<(), Error> {
+        let mut state = self.state();
+        if state.refuse.as_ref() == Some(&association.name) {
+            return Err(refused(Errno::INVAL));
+        }
+        state.log.push(Done::Associate(association.name.clone()));
+        let info = AssociationInfo::decode(&association.encode().into_bytes()).unwrap();
+        match state.associations.iter_mut().find(|known| known.name == association.name) {
+            Some(known) => {
+                let secrets = std::mem::take(&mut known.secrets);
+                *known = AssociationInfo { secrets, ..info };
+            }
+            None => state.associations.push(info),
+        }
+        Ok(())
+    }
+
+    fn association_del(&mut self, name: &str) -> Result<(), Error> {
+        let mut state = self.state();
+        state.log.push(Done::Dissociate(name.into()));
+        state.associations.retain(|known| known.name != name);
+        Ok(())
+    }
+
+    fn associations(&mut self) -> Result<Vec<AssociationInfo>, Error> {
+        Ok(self.state().associations.clone())
+    }
+
+    fn secret_add(&mut self, secret: &NewSecret) -> Result<bool, Error> {
+        let mut state = self.state();
+        let may_send = !state.sent.contains(&secret.id);
+        let held = state.secrets(&secret.association)?;
+        if held.len() >= 2 || held.iter().any(|held| held.generation >= secret.generation) {
+            return Err(refused(Errno::INVAL));
+        }
+        held.push(HeldSecret { generation: secret.generation, state: "receive".into(), may_send, ..HeldSecret::default() });
+        state.ids.push((secret.generation, secret.id));
+        state.prks.push((secret.generation, secret.prk.clone()));
+        state.log.push(Done::Add(secret.association.clone(), secret.generation));
+        Ok(may_send)
+    }
+
+    fn secret_activate(&mut self, association: &str, generation: u64) -> Result<(), Error> {
+        let mut state = self.state();
+        let id = state.ids.iter().rev().find(|(known, _)| *known == generation).map(|(_, id)| *id);
+        let id = id.ok_or_else(|| refused(Errno::NOENT))?;
+        if !state.sent.insert(id) {
+            return Err(refused(Errno::ALREADY));
+        }
+        for held in state.secrets(association)? {
+            held.state = if held.generation == generation { "send" } else { "retired" }.into();
+        }
+        state.log.push(Done::Activate(association.into(), generation));
+        Ok(())
+    }
+
+    fn secret_del(&mut self, association: &str, generation: u64) -> Result<(), Error> {
+        let mut state = self.state();
+        state.secrets(association)?.retain(|held| held.generation != generation);
+        state.log.push(Done::Delete(association.into(), generation));
+        Ok(())
+    }
+
+    fn key_add(&mut self, name: &KeyName, key: &FlowKey) -> Result<(), Error> {
+        let mut state = self.state();
+        if state.secrets(&name.association)?.iter().all(|held| held.generation != name.generation) {
+            return Err(refused(Errno::NOENT));
+        }
+        state.log.push(Done::Key(name.clone()));
+        state.keys.push((name.clone(), key.clone()));
+        Ok(())
+    }
+
+    fn flows(&mut self) -> Result<Vec<Flow>, Error> {
+        Ok(self.state().flows.clone())
+    }
+
+    fn flow_flush(&mut self) -> Result<(), Error> {
+        self.state().flows.clear();
+        Ok(())
+    }
+
+    fn stats(&mut self) -> Result<Stats, Error> {
+        Ok(Stats::default())
+    }
+}

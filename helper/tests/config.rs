@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+
+//! Configuration: what is read, and that every error names file, line and key.
+
+mod common;
+
+use std::path::Path;
+
+use common::public;
+use pdmv2::config::{parse, parse_policy, Config, ConfigError};
+use pdmv2_proto::uapi::{mechanisms, KeyMode, Mechanism, OnFailure};
+
+const GOOD: &str = r#"[host]
+private-key-file = "/etc/pdmv2/private-key"
+listen = "[::1]:4480"
+idle = 300
+
+[[peer]]
+name = "b"
+public-key = "KEY_B"
+endpoint = "[fd00::2]:4480"
+local = ["fd00::1"]
+remote = ["fd00::2", "fd01::/64"]
+key-mode = "kernel"
+on-failure = "drop"
+lifetime = 3600
+
+[[peer]]
+name = "c"
+public-key = "KEY_C"
+interface = "eth0"
+local = ["fe80::/10"]
+remote = ["fe80::/10"]
+
+[policy]
+flows-max = 1000
+
+[[rule]]
+remote = "fd00::/16"
+protocol = ["tcp", 17]
+remote-ports = "1000-2000"
+direction = "outbound"
+send = "v2-encrypted"
+accept = ["v2-encrypted", "v2"]
+sample = 10
+mirror = true
+expiry = 0
+
+[[rule]]
+send = "pdm"
+"#;
+
+fn good() -> String {
+    GOOD.replace("KEY_B", &public(2).to_string()).replace("KEY_C", &public(3).to_string())
+}
+
+fn read(text: &str) -> Result<Config, ConfigError> {
+    parse(Path::new("pdmv2.toml"), text)
+}
+
+#[test]
+fn everything_is_read() {
+    let config = read(&good()).unwrap();
+    assert_eq!(config.host.listen.to_string(), "[::1]:4480");
+    assert_eq!((config.host.idle, config.policy.idle), (300, Some(300)));
+    let [b, c] = config.peers.as_slice() else { panic!() };
+    assert_eq!((b.key_mode, b.on_failure, b.lifetime), (KeyMode::Kernel, OnFailure::Drop, 3600));
+    assert_eq!(b.public_key, public(2));
+    assert_eq!((c.key_mode, c.on_failure, c.lifetime), (KeyMode::Helper, OnFailure::Deliver, 86_400));
+    assert_eq!(c.endpoint, None);
+    let rules = &config.policy.rules;
+    assert_eq!(rules.iter().map(|rule| rule.protocol).collect::<Vec<_>>(), [Some(6), Some(17), None]);
+    assert_eq!(rules[0].accept, Some(mechanisms::V2 | mechanisms::V2_ENCRYPTED));
+    assert_eq!((rules[0].sample, rules[0].mirror, rules[0].expiry), (Some(10), true, Some(0)));
+    assert_eq!((rules[2].send, rules[2].accept, rules[2].expiry), (Mechanism::Pdm, None, None));
+    assert_eq!(config.host.key_log, None);
+}
+
+#[test]
+fn defaults_suffice() {
+    let config = read("[host]\nprivate-key-file = \"k\"\n").unwrap();
+    assert_eq!(config.host.listen.to_string(), "[::]:4480");
+    assert!(config.peers.is_empty() && config.policy.rules.is_empty());
+}
+
+#[test]
+fn a_policy_is_read_alone_or_from_the_daemons_file() {
+    let alone = parse_policy(Path::new("p"), "[[rule]]\nsend = \"v2\"\n").unwrap();
+    assert_eq!(alone.rules.len(), 1);
+    assert_eq!(parse_policy(Path::new("p"), &good()).unwrap().rules.len(), 3);
+    assert!(parse_policy(Path::new("p"), "[[rules]]\nsend = \"v2\"\n").is_err());
+}
+
+/// (what is replaced, by what, line, key, part of the message)
+const WRONG: &[(&str, &str, usize, &str, &str)] = &[
+    ("listen = \"[::1]:4480\"", "listen = \"nowhere\"", 3, "host.listen", "is not an address and port"),
+    ("idle = 300", "idle = 0", 4, "host.idle", "not within 1 to 86400"),
+    ("idle = 300", "idle = -1", 4, "host.idle", "invalid value"),
+    ("idle = 300", "idel = 300", 4, "host.idel", "unknown field"),
+    ("idle = 300", "idle = ", 4, "host.idle", ""),
+    ("private-key-file = \"/etc/pdmv2/private-key\"", "", 1, "host", "missing field `private-key-file`"),
+    ("name = \"b\"", "name = \"b b\"", 7, "peer[1].name", "letters"),
+    ("name = \"b\"", "name = \"\"", 7, "peer[1].name", "letters"),
+    ("name = \"c\"", "name = \"b\"", 17, "peer[2].name", "another peer is named"),
+    ("public-key = \"KEY_C\"", "public-key = \"KEY_B\"", 18, "peer[2].public-key", "has this key"),
+    ("public-key = \"KEY_B\"", "public-key = \"AAAA\"", 8, "peer[1].public-key", "not a public key"),
+    ("endpoint = \"[fd00::2]:4480\"", "endpoint = \"fd00::2\"", 9, "peer[1].endpoint", "not an address and port"),
+    ("local = [\"fd00::1\"]", "local = []", 10, "peer[1].local", "1 to 32 prefixes"),
+    ("local = [\"fd00::1\"]", "local = [\"10.0.0.1\"]", 10, "peer[1].local", "not an IPv6 address"),
+    ("fd01::/64", "fd01::1/64", 11, "peer[1].remote", "did you mean fd01::/64"),
+    ("fd01::/64", "fd01::/129", 11, "peer[1].remote", "over 128"),
+    ("fd01::/64", "fe80::/10", 11, "peer[1].remote", "interface"),
+    ("remote = [\"fe80::/10\"]", "remote = [\"fd00::/8\"]", 21, "peer[2].remote", "overlaps fd00::2 of peer `b`"),
+    ("key-mode = \"kernel\"", "key-mode = \"both\"", 12, "peer[1].key-mode", "helper, kernel"),
+    ("on-failure = \"drop\"", "on-failure = \"reset\"", 13, "peer[1].on-failure", "deliver, drop"),
+    ("lifetime = 3600", "lifetime = 1", 14, "peer[1].lifetime", "not within 60"),
+    ("flows-max = 1000", "flows-max = 0", 24, "policy.flows-max", "not within 1"),
+    ("flows-max = 1000", "forbid-plain = 3", 24, "policy.forbid-plain", "expected a boolean"),
+    ("protocol = [\"tcp\", 17]", "protocol = [\"tpc\"]", 28, "rule[1].protocol", "`tpc` is not one of"),
+    ("protocol = [\"tcp\", 17]", "protocol = 256", 28, "rule[1].protocol", "0 to 255"),
+    ("protocol = [\"tcp\", 17]", "protocol = []", 28, "rule[1].protocol", "no protocol"),
+    ("protocol = [\"tcp\", 17]", "protocol = \"icmpv6\"", 29, "rule[1].remote-ports", "has no ports"),
+    ("\"1000-2000\"", "\"2000-1000\"", 29, "rule[1].remote-ports", "range of ports"),
+    ("\"1000-2000\"", "\"70000\"", 29, "rule[1].remote-ports", "range of ports"),
+    ("\"1000-2000\"", "70000", 29, "rule[1].remote-ports", "expected a number from 0 to 65535"),
+    ("direction = \"outbound\"", "direction = \"up\"", 30, "rule[1].direction", "outbound, inbound, both"),
+    ("send = \"v2-encrypted\"", "send = \"v3\"", 31, "rule[1].send", "none, pdm, v2, v2-encrypted"),
+    ("accept = [\"v2-encrypted\", \"v2\"]", "accept = [\"v1\"]", 32, "rule[1].accept", "`v1` is not one of"),
+    ("sample = 10", "sample = 0", 33, "rule[1].sample", "not within 1"),
+    ("send = \"pdm\"", "", 37, "rule[2]", "missing field `send`"),
+    ("flows-max = 1000", "forbid-plain = true", 38, "rule[2].send", "forbid-plain"),
+];
+
+#[test]
+fn every_error_names_file_line_and_key() {
+    for (what, by, line, key, part) in WRONG {
+        assert!(GOOD.contains(what), "{what}");
+        let text = GOOD.replacen(what, by, 1);
+        let text = text.replace("KEY_B", &public(2).to_string()).replace("KEY_C", &public(3).to_string());
+        let error = read(&text).map(drop).unwrap_err().to_string();
+        let start = format!("pdmv2.toml:{line}: {key}: ");
+        assert!(error.starts_with(&start), "{by}: expected {start}, got {error}");
+        assert!(error.contains(part), "{by}: expected {part}, got {error}");
+    }
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let error = pdmv2::config::load(Path::new("/nonexistent/pdmv2.toml")).unwrap_err().to_string();
+    assert!(error.starts_with("/nonexistent/pdmv2.toml: "), "{error}");
+}
+
+mod no_panic {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn on_any_text(text in "\\PC{0,200}") {
+            let _ = read(&text);
+        }
+
+        #[test]
+        fn on_any_damage(at in any::<prop::sample::Index>(), by in any::<char>()) {
+            let mut chars: Vec<char> = good().chars().collect();
+            let at = at.index(chars.len());
+            chars[at] = by;
+            let _ = read(&chars.into_iter().collect::<String>());
+        }
+    }
+}

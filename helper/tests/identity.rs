@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+
+//! Who may speak (control-plane decisions, section 1): raw public keys, pinned, both ways, at the level of TLS.
+
+mod common;
+
+use std::sync::Arc;
+
+use common::tls::{handshake, session};
+use common::{key, public};
+use pdmv2::identity::{PrivateKey, PublicKey};
+use pdmv2::tls;
+use pdmv2::tls::verifier::Pinned;
+use rustls::client::AlwaysResolvesClientRawPublicKeys;
+use rustls::pki_types::CertificateDer;
+use rustls::server::AlwaysResolvesServerRawPublicKeys;
+use rustls::sign::CertifiedKey;
+use rustls::{NamedGroup, ProtocolVersion};
+
+#[test]
+fn hosts_that_know_each_other_may_speak() {
+    let session = session(&key(1), &key(2));
+    assert_eq!(session.client.protocol_version(), Some(ProtocolVersion::TLSv1_3));
+    assert_eq!(session.client.negotiated_key_exchange_group().unwrap().name(), NamedGroup::X25519MLKEM768);
+    assert_eq!(PublicKey::from_spki(&session.server.peer_certificates().unwrap()[0]), Some(public(1)));
+    assert_eq!(PublicKey::from_spki(&session.client.peer_certificates().unwrap()[0]), Some(public(2)));
+}
+
+#[test]
+fn nothing_is_resumed() {
+    let session = session(&key(1), &key(2));
+    assert_eq!(session.client.tls13_tickets_received(), 0);
+    let again = common::tls::session(&key(1), &key(2));
+    assert_eq!(again.client.handshake_kind(), Some(rustls::HandshakeKind::Full));
+}
+
+#[test]
+fn an_unknown_client_is_refused() {
+    let server = tls::server(&key(2), vec![public(1)]).unwrap();
+    assert!(handshake(tls::client(&key(3), public(2)).unwrap(), server).is_err());
+    let nobody = tls::server(&key(2), vec![]).unwrap();
+    assert!(handshake(tls::client(&key(1), public(2)).unwrap(), nobody).is_err());
+}
+
+#[test]
+fn another_server_than_the_one_meant_is_refused() {
+    let server = tls::server(&key(3), vec![public(1)]).unwrap();
+    assert!(handshake(tls::client(&key(1), public(2)).unwrap(), server).is_err());
+}
+
+/// A public key that was copied, with another private key behind it.
+fn copied(public: PublicKey, private: &PrivateKey) -> Arc<CertifiedKey> {
+    let spki = CertificateDer::from(public.spki().as_ref().to_vec());
+    Arc::new(CertifiedKey::new(vec![spki], private.signing_key().unwrap()))
+}
+
+#[test]
+fn a_copied_public_key_without_its_private_key_is_refused() {
+    // A client that shows host 1's key, but signs with host 3's.
+    let mut client = tls::client(&key(3), public(2)).unwrap();
+    client.client_auth_cert_resolver = Arc::new(AlwaysResolvesClientRawPublicKeys::new(copied(public(1), &key(3))));
+    let server = tls::server(&key(2), vec![public(1)]).unwrap();
+    assert!(handshake(client, server).is_err());
+
+    // A server that shows host 2's key, but signs with host 3's.
+    let client = tls::client(&key(1), public(2)).unwrap();
+    let mut server = tls::server(&key(3), vec![public(1)]).unwrap();
+    server.cert_resolver = Arc::new(AlwaysResolvesServerRawPublicKeys::new(copied(public(2), &key(3))));
+    assert!(handshake(client, server).is_err());
+
+    // With the right private key the same construction passes.
+    let mut client = tls::client(&key(3), public(2)).unwrap();
+    client.client_auth_cert_resolver = Arc::new(AlwaysResolvesClientRawPublicKeys::new(copied(public(1), &key(1))));
+    let server = tls::server(&key(2), vec![public(1)]).unwrap();
+    assert!(handshake(client, server).is_ok());
+}
+
+#[test]
+fn a_client_without_a_key_is_refused() {
+    let provider = tls::provider();
+    let verifier = Pinned::new(vec![public(2)], provider.signature_verification_algorithms);
+    let client = rustls::ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_no_client_auth();
+    assert!(handshake(client, tls::server(&key(2), vec![public(1)]).unwrap()).is_err());
+}

@@ -1,0 +1,389 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+
+//! Control-plane decisions, section 1: two ends negotiate over real TLS sessions in memory, undisturbed and disturbed.
+//! Each test is named after the requirement it shows.
+
+mod common;
+
+use common::tls::{session, ClientExporter, ServerExporter, Session};
+use common::{key, public};
+use pdmv2::negotiate::message::{Message, Status, WireSuite};
+use pdmv2::negotiate::{system_entropy, Client, Failure, Local, Negotiated, Reason, Role, Server, Step};
+use pdmv2_proto::suite::Suite;
+
+const CLIENT: u8 = 1;
+const SERVER: u8 = 2;
+
+/// What became of a negotiation.
+#[derive(Debug, Default)]
+struct Outcome {
+    client_installed: Option<Negotiated>,
+    server_installed: Option<Negotiated>,
+    server_activated: bool,
+    client_done: bool,
+    client_failure: Option<Failure>,
+    server_failure: Option<Failure>,
+    messages: Vec<Vec<u8>>,
+}
+
+fn client_local() -> Local {
+    Local { idle: 300, lifetime: 7200, ..Local::new(public(CLIENT), public(SERVER)) }
+}
+
+fn server_local() -> Local {
+    Local { idle: 900, ..Local::new(public(SERVER), public(CLIENT)) }
+}
+
+/// Runs a negotiation; `tamper` sees each message with its place in the exchange, from 1, and may change it.
+fn run(
+    client: Local,
+    server: Local,
+    client_tls: &Session,
+    server_tls: &Session,
+    mut tamper: impl FnMut(usize, Vec<u8>) -> Vec<u8>,
+) -> Outcome {
+    let (client_tls, server_tls) = (ClientExporter(&client_tls.client), ServerExporter(&server_tls.server));
+    let mut rng = system_entropy();
+    let mut outcome = Outcome::default();
+    let (mut client, m1) = Client::start(client, &mut rng);
+    let mut server = Server::new(server);
+    let (mut to_server, mut to_client) = (vec![m1], Vec::new());
+    while !to_server.is_empty() || !to_client.is_empty() {
+        for message in std::mem::take(&mut to_server) {
+            let message = tamper(outcome.messages.len() + 1, message);
+            outcome.messages.push(message.clone());
+            match server.receive(&message, &server_tls, &mut rng) {
+                Ok(Step::Send(answer)) => to_client.push(answer),
+                Ok(Step::Install(negotiated)) => {
+                    outcome.server_installed = Some(*negotiated);
+                    to_client.push(server.installed().unwrap());
+                }
+                Ok(Step::Activate(answer)) => {
+                    outcome.server_activated = true;
+                    to_client.push(answer);
+                }
+                Ok(Step::Done) => unreachable!(),
+                Err(failure) => {
+                    outcome.server_failure = Some(failure);
+                    to_client.extend(Server::refusal(failure));
+                }
+            }
+        }
+        for message in std::mem::take(&mut to_client) {
+            let message = tamper(outcome.messages.len() + 1, message);
+            outcome.messages.push(message.clone());
+            match client.receive(&message, &client_tls, &mut rng) {
+                Ok(Step::Send(answer)) => to_server.push(answer),
+                Ok(Step::Install(negotiated)) => {
+                    outcome.client_installed = Some(*negotiated);
+                    to_server.push(client.installed().unwrap());
+                }
+                Ok(Step::Activate(_)) => unreachable!(),
+                Ok(Step::Done) => outcome.client_done = true,
+                Err(failure) => outcome.client_failure = Some(failure),
+            }
+        }
+    }
+    outcome
+}
+
+fn tampered(tamper: impl FnMut(usize, Vec<u8>) -> Vec<u8>) -> Outcome {
+    let tls = session(&key(CLIENT), &key(SERVER));
+    run(client_local(), server_local(), &tls, &tls, tamper)
+}
+
+/// Changes one message by its decoded form.
+fn edit(place: usize, change: impl Fn(&mut Message)) -> impl FnMut(usize, Vec<u8>) -> Vec<u8> {
+    move |at, bytes| {
+        if at != place {
+            return bytes;
+        }
+        let mut message = Message::decode(&bytes).unwrap();
+        change(&mut message);
+        message.encode()
+    }
+}
+
+impl Outcome {
+    /// Neither end may install anything.
+    fn installs_nothing(&self) -> &Self {
+        assert!(self.client_installed.is_none() && self.server_installed.is_none(), "{self:?}");
+        assert!(!self.server_activated && !self.client_done, "{self:?}");
+        self
+    }
+
+    fn fails(&self, client: Option<Failure>, server: Option<Failure>) {
+        assert_eq!((self.client_failure, self.server_failure), (client, server));
+    }
+}
+
+#[test]
+fn both_ends_hold_the_same_secret() {
+    let outcome = tampered(|_, message| message);
+    let (client, server) = (outcome.client_installed.unwrap(), outcome.server_installed.unwrap());
+    assert!(outcome.client_done && outcome.server_activated);
+    assert_eq!(client.shared_secret, server.shared_secret);
+    assert_eq!(client.salt, server.salt);
+    assert_eq!(client.shared_secret.as_bytes().len(), 32);
+    assert_eq!((client.suite, client.profile), (server.suite, server.profile));
+    assert_eq!((client.generation, server.generation), (1, 1));
+    assert_eq!((client.lifetime, server.lifetime), (7200, 7200));
+    assert_eq!((client.peer_idle, server.peer_idle), (900, 300));
+    assert_eq!((client.role, server.role), (Role::Client, Role::Server));
+    assert_eq!(outcome.messages.len(), 6);
+}
+
+#[test]
+fn every_negotiation_has_its_own_secret() {
+    let (one, two) = (tampered(|_, m| m), tampered(|_, m| m));
+    assert_ne!(one.client_installed.unwrap().shared_secret, two.client_installed.unwrap().shared_secret);
+    // pkR is made for the negotiation alone.
+    let pk_r = |outcome: &[Vec<u8>]| match Message::decode(&outcome[1]) {
+        Ok(Message::Choice(choice)) => choice.pk_r,
+        other => panic!("{other:?}"),
+    };
+    assert_ne!(pk_r(&one.messages), pk_r(&two.messages));
+}
+
+#[test]
+fn generation_is_one_more_than_the_last_known_to_either() {
+    for (client, server, expected) in [(0, 0, 1), (5, 3, 6), (3, 5, 6), (7, 7, 8)] {
+        let tls = session(&key(CLIENT), &key(SERVER));
+        let client = Local { last_generation: client, ..client_local() };
+        let server = Local { last_generation: server, ..server_local() };
+        let outcome = run(client, server, &tls, &tls, |_, message| message);
+        assert_eq!(outcome.client_installed.unwrap().generation, expected);
+        assert_eq!(outcome.server_installed.unwrap().generation, expected);
+    }
+    let tls = session(&key(CLIENT), &key(SERVER));
+    let client = Local { last_generation: u64::MAX, ..client_local() };
+    let outcome = run(client, server_local(), &tls, &tls, |_, message| message);
+    outcome.installs_nothing().fails(Some(Failure::Refused(Reason::Bounds)), Some(Failure::Bounds("generation")));
+}
+
+#[test]
+fn a_relay_to_another_session_fails_when_m3_opens() {
+    let (one, two) = (session(&key(CLIENT), &key(SERVER)), session(&key(CLIENT), &key(SERVER)));
+    let outcome = run(client_local(), server_local(), &one, &two, |_, message| message);
+    outcome.installs_nothing().fails(Some(Failure::Refused(Reason::NotOpened)), Some(Failure::NotOpened));
+}
+
+#[test]
+fn another_identity_than_the_one_meant_fails_when_m3_opens() {
+    let tls = session(&key(CLIENT), &key(SERVER));
+    for (client, server) in [
+        (Local { peer: public(3), ..client_local() }, server_local()),
+        (client_local(), Local { peer: public(3), ..server_local() }),
+        (Local { identity: public(SERVER), peer: public(CLIENT), ..client_local() }, server_local()),
+    ] {
+        let outcome = run(client, server, &tls, &tls, |_, message| message);
+        outcome.installs_nothing().fails(Some(Failure::Refused(Reason::NotOpened)), Some(Failure::NotOpened));
+    }
+}
+
+#[test]
+fn removing_the_best_suite_from_an_offer_fails_when_m3_opens() {
+    let tls = session(&key(CLIENT), &key(SERVER));
+    let best = Suite { kem: 0x647a, ..Suite::DEFAULT };
+    let client = Local { suites: vec![best, Suite::DEFAULT], ..client_local() };
+    let remove = edit(1, |message| {
+        let Message::Offer(offer) = message else { panic!() };
+        assert_eq!(offer.suites.remove(0), WireSuite::from(best));
+    });
+    let outcome = run(client, server_local(), &tls, &tls, remove);
+    outcome.installs_nothing().fails(Some(Failure::Refused(Reason::NotOpened)), Some(Failure::NotOpened));
+}
+
+#[test]
+fn anything_altered_in_m1_or_m2_fails_when_m3_opens() {
+    type Change = fn(&mut Message);
+    let table: [(&str, usize, Change); 5] = [
+        ("m1 random", 1, |m| if let Message::Offer(m) = m { m.random[0] ^= 1 }),
+        ("m1 idle", 1, |m| if let Message::Offer(m) = m { m.idle += 1 }),
+        ("m1 generation", 1, |m| if let Message::Offer(m) = m { m.last_generation += 1 }),
+        ("m2 random", 2, |m| if let Message::Choice(m) = m { m.random[31] ^= 1 }),
+        ("m2 generation", 2, |m| if let Message::Choice(m) = m { m.generation += 1 }),
+    ];
+    for (name, place, change) in table {
+        let outcome = tampered(edit(place, change));
+        assert_eq!(outcome.server_failure, Some(Failure::NotOpened), "{name}");
+        outcome.installs_nothing();
+    }
+}
+
+#[test]
+fn what_was_not_offered_is_not_accepted() {
+    type Change = fn(&mut Message);
+    let table: [(Change, Failure); 6] = [
+        (|m| if let Message::Choice(m) = m { m.suite.aead = 2 }, Failure::NotOffered),
+        (|m| if let Message::Choice(m) = m { m.profile = 3 }, Failure::NotOffered),
+        (|m| if let Message::Choice(m) = m { m.generation = 0 }, Failure::Bounds("generation")),
+        (|m| if let Message::Choice(m) = m { m.idle = 0 }, Failure::Bounds("idle lifetime")),
+        (|m| if let Message::Choice(m) = m { m.pk_r = vec![0; 32] }, Failure::Key),
+        (|m| if let Message::Choice(m) = m { m.pk_r.truncate(31) }, Failure::Key),
+    ];
+    for (change, failure) in table {
+        tampered(edit(2, change)).installs_nothing().fails(Some(failure), None);
+    }
+}
+
+#[test]
+fn unknown_suites_are_skipped() {
+    let tls = session(&key(CLIENT), &key(SERVER));
+    let unknown = Suite { kem: 0xfffe, kdf: 0xfffe, aead: 0xfffe };
+    let client = Local { suites: vec![unknown, Suite::DEFAULT], ..client_local() };
+    let outcome = run(client, server_local(), &tls, &tls, |_, message| message);
+    assert_eq!(outcome.client_installed.unwrap().suite, Suite::DEFAULT);
+}
+
+#[test]
+fn without_a_common_suite_m4_says_so() {
+    let tls = session(&key(CLIENT), &key(SERVER));
+    let client = Local { suites: vec![Suite { kem: 0xfffe, ..Suite::DEFAULT }], ..client_local() };
+    let outcome = run(client, server_local(), &tls, &tls, |_, message| message);
+    outcome.installs_nothing().fails(Some(Failure::Refused(Reason::NoCommonSuite)), Some(Failure::NoCommonSuite));
+}
+
+#[test]
+fn a_replayed_m3_does_not_open() {
+    let old = tampered(|_, message| message).messages[2].clone();
+    let outcome = tampered(move |at, message| if at == 3 { old.clone() } else { message });
+    outcome.installs_nothing().fails(Some(Failure::Refused(Reason::NotOpened)), Some(Failure::NotOpened));
+}
+
+#[test]
+fn a_damaged_m3_does_not_open() {
+    type Change = fn(&mut Message);
+    let table: [(Change, Failure); 5] = [
+        (|m| if let Message::Encap(m) = m { m.sealed[0] ^= 1 }, Failure::NotOpened),
+        (|m| if let Message::Encap(m) = m { m.sealed.truncate(15) }, Failure::NotOpened),
+        (|m| if let Message::Encap(m) = m { m.enc[0] ^= 1 }, Failure::NotOpened),
+        (|m| if let Message::Encap(m) = m { m.enc = vec![0; 32] }, Failure::Key),
+        (|m| if let Message::Encap(m) = m { m.enc.push(0) }, Failure::Key),
+    ];
+    for (change, failure) in table {
+        let outcome = tampered(edit(3, change));
+        assert_eq!(outcome.server_failure, Some(failure));
+        outcome.installs_nothing();
+    }
+}
+
+#[test]
+fn lifetimes_out_of_bounds_are_refused() {
+    for lifetime in [0, 30 * 86_400 + 1, u32::MAX] {
+        let tls = session(&key(CLIENT), &key(SERVER));
+        let client = Local { lifetime, ..client_local() };
+        let outcome = run(client, server_local(), &tls, &tls, |_, message| message);
+        outcome.installs_nothing().fails(Some(Failure::Refused(Reason::Bounds)), Some(Failure::Bounds("lifetime")));
+    }
+}
+
+#[test]
+fn a_forged_m4_installs_nothing_on_the_client() {
+    let forge = |confirm: Option<[u8; 32]>, reason| {
+        move |m: &mut Message| *m = Message::Status(Status { confirm, reason })
+    };
+    let outcome = tampered(edit(4, forge(Some([0; 32]), None)));
+    assert!(outcome.client_installed.is_none() && !outcome.server_activated);
+    assert_eq!(outcome.client_failure, Some(Failure::Confirmation));
+    let outcome = tampered(edit(4, forge(None, Some(6))));
+    assert!(outcome.client_installed.is_none());
+    assert_eq!(outcome.client_failure, Some(Failure::Refused(Reason::Install)));
+    let outcome = tampered(edit(4, forge(None, Some(99))));
+    assert_eq!(outcome.client_failure, Some(Failure::RefusedUnknown(99)));
+}
+
+#[test]
+fn m4_is_bound_to_m3() {
+    // An m4 of another negotiation proves nothing here.
+    let old = tampered(|_, message| message).messages[3].clone();
+    let outcome = tampered(move |at, message| if at == 4 { old.clone() } else { message });
+    assert_eq!(outcome.client_failure, Some(Failure::Confirmation));
+    assert!(outcome.client_installed.is_none());
+}
+
+#[test]
+fn a_forged_m5_activates_nothing_on_the_server() {
+    let outcome = tampered(edit(5, |m| if let Message::Installed(m) = m { m.confirm[31] ^= 1 }));
+    assert!(!outcome.server_activated);
+    assert_eq!(outcome.server_failure, Some(Failure::Confirmation));
+}
+
+#[test]
+fn m5_is_repeated_until_acknowledged_and_answered_each_time() {
+    let tls = session(&key(CLIENT), &key(SERVER));
+    let (client_tls, server_tls) = (ClientExporter(&tls.client), ServerExporter(&tls.server));
+    let mut rng = system_entropy();
+    let (mut client, m1) = Client::start(client_local(), &mut rng);
+    let mut server = Server::new(server_local());
+    assert!(client.installed().is_none() && server.installed().is_none());
+    let Ok(Step::Send(m2)) = server.receive(&m1, &server_tls, &mut rng) else { panic!() };
+    let Ok(Step::Send(m3)) = client.receive(&m2, &client_tls, &mut rng) else { panic!() };
+    let Ok(Step::Install(_)) = server.receive(&m3, &server_tls, &mut rng) else { panic!() };
+    let m4 = server.installed().unwrap();
+    let Ok(Step::Install(_)) = client.receive(&m4, &client_tls, &mut rng) else { panic!() };
+    let m5 = client.installed().unwrap();
+    assert_eq!(client.installed().as_ref(), Some(&m5));
+    for _ in 0..3 {
+        let Ok(Step::Activate(acknowledged)) = server.receive(&m5, &server_tls, &mut rng) else { panic!() };
+        drop(acknowledged);
+    }
+    let Ok(Step::Activate(acknowledged)) = server.receive(&m5, &server_tls, &mut rng) else { panic!() };
+    assert!(matches!(client.receive(&acknowledged, &client_tls, &mut rng), Ok(Step::Done)));
+    assert!(client.installed().is_none());
+}
+
+#[test]
+fn malformed_messages_end_the_negotiation() {
+    for place in 1..=6 {
+        for (name, damage) in [
+            ("truncated", (|m: Vec<u8>| m[..m.len() - 1].to_vec()) as fn(Vec<u8>) -> Vec<u8>),
+            ("trailing", |m| [m, vec![0]].concat()),
+            ("oversized", |_| vec![0; 16 * 1024 + 1]),
+            ("empty", |_| vec![]),
+            ("unknown version", |mut m| {
+                m[1] = 2;
+                m
+            }),
+            ("unknown type", |mut m| {
+                m[2] = 9;
+                m
+            }),
+        ] {
+            let outcome = tampered(|at, message| if at == place { damage(message) } else { message });
+            let failure = outcome.client_failure.or(outcome.server_failure);
+            assert!(failure.is_some(), "m{place} {name}");
+            assert!(place > 3 || outcome.server_installed.is_none(), "m{place} {name}");
+            assert!(place > 4 || outcome.client_installed.is_none(), "m{place} {name}");
+            assert!(place > 5 || !outcome.server_activated, "m{place} {name}");
+            if name == "unknown version" {
+                assert!(
+                    outcome.client_failure == Some(Failure::Version(2))
+                        || outcome.server_failure == Some(Failure::Version(2))
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn messages_out_of_turn_are_refused() {
+    let good = tampered(|_, message| message).messages;
+    for place in 1..=6usize {
+        for (other, message) in good.iter().enumerate().filter(|(other, _)| other + 1 != place) {
+            let outcome = tampered(|at, own| if at == place { message.clone() } else { own });
+            let failure = if place % 2 == 1 { outcome.server_failure } else { outcome.client_failure };
+            assert_eq!(failure, Some(Failure::Unexpected(other as u8 + 1)), "m{} for m{place}", other + 1);
+        }
+    }
+}
+
+#[test]
+fn after_a_failure_nothing_is_taken_any_more() {
+    let tls = session(&key(CLIENT), &key(SERVER));
+    let mut rng = system_entropy();
+    let (_, m1) = Client::start(client_local(), &mut rng);
+    let mut server = Server::new(server_local());
+    assert!(server.receive(&[0], &ServerExporter(&tls.server), &mut rng).is_err());
+    assert!(server.receive(&m1, &ServerExporter(&tls.server), &mut rng).is_err());
+}

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! ACQUIRE: asking the helper for the key of a flow, direction and epoch.
+//!
+//! Netlink multicast loses messages, so a question is repeated with back-off until its key is there; one question is
+//! outstanding per flow and direction, and a namespace asks only so often.
+
+use crate::association::Name;
+use crate::namespace::Namespace;
+use crate::netlink::write;
+use crate::proto::flow_id::FlowId;
+use crate::proto::receive::KeyName;
+use crate::proto::uapi::{attr, cmd, group, KeyDirection};
+use crate::counters::Count;
+use crate::sys::genl;
+use crate::sys::lock::BhLock;
+use crate::sys::time::{MILLISECOND, SECOND};
+use kernel::prelude::*;
+
+const FIRST_INTERVAL: u64 = 50 * MILLISECOND;
+const LONGEST_INTERVAL: u64 = 5 * SECOND;
+/// Questions a namespace may ask at once ...
+const BURST: u32 = 1024;
+/// ... and per second.
+const RATE: u64 = 512;
+
+/// The outstanding question of one flow and direction.
+#[derive(Default)]
+pub(crate) struct Outstanding {
+    wanted: Option<KeyName>,
+    again_at: u64,
+    interval: u64,
+}
+
+impl Outstanding {
+    /// Whether to ask for this key now.
+    pub(crate) fn asks(&mut self, name: KeyName, now: u64) -> bool {
+        if self.wanted != Some(name) {
+            *self = Self { wanted: Some(name), again_at: now, interval: FIRST_INTERVAL };
+        }
+        if now < self.again_at {
+            return false;
+        }
+        self.again_at = now.saturating_add(self.interval);
+        self.interval = self.interval.saturating_mul(2).min(LONGEST_INTERVAL);
+        true
+    }
+}
+
+/// A question to be asked once the locks are released.
+#[derive(Clone, Copy)]
+pub(crate) struct Question {
+    /// The association, by name.
+    pub(crate) association: Name,
+    /// Which key.
+    pub(crate) name: KeyName,
+    /// Whose packets it protects.
+    pub(crate) direction: KeyDirection,
+    /// The flow.
+    pub(crate) flow: FlowId,
+}
+
+/// Questions one packet may raise: this epoch's, the next one's, and the peer's.
+#[derive(Default)]
+pub(crate) struct Questions([Option<Question>; 3]);
+
+impl Questions {
+    /// Adds one.
+    pub(crate) fn add(&mut self, question: Question) {
+        if let Some(place) = self.0.iter_mut().find(|q| q.is_none()) {
+            *place = Some(question);
+        }
+    }
+
+    /// Asks them.
+    pub(crate) fn ask(self, namespace: &Namespace, now: u64) {
+        for question in self.0.into_iter().flatten() {
+            question.ask(namespace, now);
+        }
+    }
+}
+
+/// How often a namespace may ask or tell.
+pub(crate) struct Budget {
+    tokens: u32,
+    filled_at: u64,
+}
+
+impl Budget {
+    /// A full budget.
+    pub(crate) const fn new() -> Self {
+        Self { tokens: BURST, filled_at: 0 }
+    }
+
+    /// Takes one, if there is one.
+    pub(crate) fn take(&mut self, now: u64) -> bool {
+        let earned = now.saturating_sub(self.filled_at) / (SECOND / RATE);
+        if earned > 0 {
+            self.tokens = u32::try_from(earned).unwrap_or(BURST).saturating_add(self.tokens).min(BURST);
+            self.filled_at = now;
+        }
+        let has = self.tokens > 0;
+        self.tokens = self.tokens.saturating_sub(1);
+        has
+    }
+}
+
+/// A namespace's budget.
+pub(crate) type SharedBudget = KBox<BhLock<Budget>>;
+
+impl Question {
+    fn ask(&self, namespace: &Namespace, now: u64) {
+        if !namespace.acquires.lock().take(now) {
+            return;
+        }
+        let sent = genl::notify(namespace.net, group::KEYS, cmd::ACQUIRE, |m| {
+            m.text(attr::key::ASSOCIATION, self.association.as_str())?;
+            m.u64(attr::key::GENERATION, self.name.generation)?;
+            m.u8(attr::key::DIRECTION, self.direction as u8)?;
+            write::flow_id(m, attr::key::FLOW, &self.flow)?;
+            m.u16(attr::key::EPOCH, self.name.epoch)
+        });
+        if sent {
+            namespace.counters.count(Count::Acquires, 1);
+        }
+    }
+}

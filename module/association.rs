@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Pairs of address sets that share secrets, by name.
+
+use crate::proto::flow_id::FlowId;
+use crate::proto::prefix::{is_link_local, Prefix};
+use crate::proto::uapi::{KeyMode, OnFailure, NAME_MAX};
+use crate::secret::Secrets;
+use kernel::prelude::*;
+use kernel::sync::Arc;
+
+/// An association's name.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Name {
+    bytes: [u8; NAME_MAX],
+    len: usize,
+}
+
+impl Name {
+    /// A name of 1 to [`NAME_MAX`] bytes of UTF-8.
+    pub(crate) fn new(text: &[u8]) -> Option<Self> {
+        core::str::from_utf8(text).ok().filter(|text| !text.is_empty())?;
+        let mut bytes = [0; NAME_MAX];
+        bytes.get_mut(..text.len())?.copy_from_slice(text);
+        Some(Self { bytes, len: text.len() })
+    }
+
+    /// The text.
+    pub(crate) fn as_str(&self) -> &str {
+        self.bytes.get(..self.len).and_then(|bytes| core::str::from_utf8(bytes).ok()).unwrap_or("")
+    }
+}
+
+/// An association. Its configuration is replaced as a whole; its secrets go over to the new one.
+pub(crate) struct Association {
+    /// Its name.
+    pub(crate) name: Name,
+    /// Who derives its keys.
+    pub(crate) key_mode: KeyMode,
+    /// What becomes of packets that fail authentication.
+    pub(crate) on_failure: OnFailure,
+    /// The interface its link-local addresses are bound to, or 0.
+    pub(crate) ifindex: u32,
+    /// This host's addresses.
+    pub(crate) local: KVec<Prefix>,
+    /// The peer's addresses.
+    pub(crate) remote: KVec<Prefix>,
+    /// Seconds after which the peer forgets an idle flow.
+    pub(crate) peer_idle: u32,
+    /// Its secrets.
+    pub(crate) secrets: Arc<Secrets>,
+}
+
+impl Association {
+    /// How well it covers a flow: the lengths of the longest remote and local prefix, bits. `None` if it does not.
+    fn covers(&self, id: &FlowId) -> Option<(u8, u8)> {
+        if is_link_local(&id.remote) && self.ifindex == 0 {
+            return None;
+        }
+        let longest = |prefixes: &[Prefix], address| prefixes.iter().filter(|p| p.contains(address)).map(Prefix::len).max();
+        Some((longest(&self.remote, &id.remote)?, longest(&self.local, &id.local)?))
+    }
+}
+
+/// The associations of a namespace.
+pub(crate) struct Associations(pub(crate) KVec<Arc<Association>>);
+
+impl Associations {
+    /// The association of a flow: "the longest remote prefix, then the longest local one".
+    pub(crate) fn of(&self, id: &FlowId) -> Option<&Arc<Association>> {
+        self.0.iter().filter_map(|a| Some((a.covers(id)?, a))).max_by_key(|(quality, _)| *quality).map(|(_, a)| a)
+    }
+
+    /// An association by name.
+    pub(crate) fn named(&self, name: &Name) -> Option<&Arc<Association>> {
+        self.0.iter().find(|a| a.name == *name)
+    }
+}

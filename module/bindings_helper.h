@@ -1,0 +1,8 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Read by bindgen: the headers of what kernel::bindings lacks. */
+#include <linux/hrtimer_types.h>
+#include <linux/netfilter.h>
+#include <linux/netfilter_ipv6.h>
+#include <crypto/aes-gcm.h>
+#include <crypto/sha2.h>
+#include "helpers.h"

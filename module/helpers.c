@@ -1,0 +1,395 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "helpers.h"
+
+#include <linux/netdevice.h>
+#include <linux/ratelimit.h>
+#include <linux/sysfs.h>
+#include <linux/tcp.h>
+#include <net/checksum.h>
+#include <net/gso.h>
+#include <net/ip6_route.h>
+#include <net/ipv6.h>
+#include <net/netfilter/nf_conntrack.h>
+#include <net/netns/generic.h>
+#include <net/tcp.h>
+#include <net/xfrm.h>
+
+static bool pdmv2_is_translated(const struct sk_buff *skb)
+{
+#if IS_ENABLED(CONFIG_NF_CONNTRACK)
+	enum ip_conntrack_info ctinfo;
+	const struct nf_conn *ct = nf_ct_get(skb, &ctinfo);
+
+	return ct && (ct->status & IPS_NAT_MASK);
+#else
+	return false;
+#endif
+}
+
+/* Transport and BEET mode keep the packet's own extension headers in front of ESP, in clear. */
+static bool pdmv2_is_ipsec_outer(const struct dst_entry *dst)
+{
+#ifdef CONFIG_XFRM
+	for (; dst && dst->xfrm; dst = xfrm_dst_child(dst)) {
+		switch (dst->xfrm->props.mode) {
+		case XFRM_MODE_TRANSPORT:
+		case XFRM_MODE_BEET:
+		case XFRM_MODE_ROUTEOPTIMIZATION:
+			return true;
+		default:
+			break;
+		}
+	}
+#endif
+	return false;
+}
+
+static u32 pdmv2_socket_facts(const struct sock *sk)
+{
+	u32 facts = 0;
+
+	if (!sk || !sk_fullsock(sk))
+		return 0;
+	/* TCP resets and ICMPv6 answers come from the kernel's own raw sockets. */
+	if (!(sk->sk_kern_sock && sk->sk_type == SOCK_RAW))
+		facts |= PDMV2_OUT_FULL_SOCKET;
+	if (sk->sk_family == AF_INET6 && inet6_sk(sk) && READ_ONCE(inet6_sk(sk)->pmtudisc) >= IPV6_PMTUDISC_PROBE)
+		facts |= PDMV2_OUT_MTU_PROBE;
+	if (sk_is_tcp(sk)) {
+		if (inet_csk(sk)->icsk_mtup.enabled)
+			facts |= PDMV2_OUT_MTU_PROBE;
+#ifdef CONFIG_TCP_AO
+		if (rcu_access_pointer(tcp_sk(sk)->ao_info))
+			facts |= PDMV2_OUT_TCP_AO;
+#endif
+	}
+	return facts;
+}
+
+u32 pdmv2_out_facts(const struct sk_buff *skb, const struct nf_hook_state *state)
+{
+	const struct dst_entry *dst = skb_dst(skb);
+	u32 facts;
+
+	if (!dst || netif_is_l3_master(dst_dev(dst)) || (state->out && netif_is_l3_master(state->out)) ||
+	    (IP6CB(skb)->flags & (IP6SKB_XFRM_TRANSFORMED | IP6SKB_REROUTED)))
+		return PDMV2_OUT_NOT_LAST;
+
+	facts = pdmv2_socket_facts(skb->sk);
+	if (pdmv2_is_ipsec_outer(dst))
+		facts |= PDMV2_OUT_IPSEC_OUTER;
+	if (skb_is_decrypted(skb) || !skb_frags_readable(skb))
+		facts |= PDMV2_OUT_DEVICE_CRYPTO;
+	if (pdmv2_is_translated(skb))
+		facts |= PDMV2_OUT_NAT;
+	if (state->out && (state->out->flags & IFF_LOOPBACK))
+		facts |= PDMV2_OUT_LOOPBACK;
+	if (skb_is_gso(skb))
+		facts |= PDMV2_OUT_GSO;
+	return facts;
+}
+
+u32 pdmv2_out_mtu(const struct sk_buff *skb)
+{
+	u32 mtu = ip6_skb_dst_mtu(skb);
+	u32 frag_max = IP6CB(skb)->frag_max_size;
+
+	return frag_max && frag_max < mtu ? frag_max : mtu;
+}
+
+u32 pdmv2_gso_segs(const struct sk_buff *skb)
+{
+	u32 size = skb_shinfo(skb)->gso_size, segs = skb_shinfo(skb)->gso_segs;
+
+	if (segs)
+		return segs;
+	return size ? DIV_ROUND_UP(skb->len, size) : 1;
+}
+
+struct sk_buff *pdmv2_gso_segment(struct sk_buff *skb, const struct nf_hook_state *state)
+{
+	struct net_device *dev = skb->dev;
+	struct sk_buff *segs;
+
+	/* TCP sets the device only in ip6_output. */
+	if (!dev)
+		skb->dev = state->out;
+	segs = __skb_gso_segment(skb, netif_skb_features(skb) & ~NETIF_F_GSO_MASK, true);
+	skb->dev = dev;
+	return IS_ERR_OR_NULL(segs) ? NULL : segs;
+}
+
+struct sk_buff *pdmv2_next_segment(struct sk_buff **list)
+{
+	struct sk_buff *skb = *list;
+
+	if (skb) {
+		*list = skb->next;
+		skb_mark_not_on_list(skb);
+	}
+	return skb;
+}
+
+void pdmv2_okfn(const struct nf_hook_state *state, struct sk_buff *skb)
+{
+	state->okfn(state->net, state->sk, skb);
+}
+
+u32 pdmv2_in_facts(const struct sk_buff *skb)
+{
+	u32 facts = 0;
+
+	if (pdmv2_is_translated(skb))
+		facts |= PDMV2_IN_NAT;
+#ifdef CONFIG_XFRM
+	{
+		const struct sec_path *sp = skb_sec_path(skb);
+
+		if (sp && sp->len && sp->xvec[sp->len - 1]->props.mode != XFRM_MODE_TUNNEL)
+			facts |= PDMV2_IN_DECRYPTED;
+	}
+#endif
+	return facts;
+}
+
+u32 pdmv2_path_mtu(const struct nf_hook_state *state, const struct sk_buff *skb)
+{
+	const struct ipv6hdr *hdr = ipv6_hdr(skb);
+	struct flowi6 fl6 = {
+		.daddr = hdr->saddr,
+		.saddr = hdr->daddr,
+		.flowi6_proto = IPPROTO_TCP,
+		.flowi6_mark = skb->mark,
+	};
+	struct dst_entry *dst;
+	u32 mtu;
+
+	if (ipv6_addr_type(&hdr->saddr) & IPV6_ADDR_LINKLOCAL)
+		fl6.flowi6_oif = state->in ? state->in->ifindex : 0;
+	dst = ip6_route_output(state->net, NULL, &fl6);
+	mtu = dst->error ? IPV6_MIN_MTU : dst_mtu(dst);
+	dst_release(dst);
+	return mtu;
+}
+
+int pdmv2_set_mss(struct sk_buff *skb, unsigned int tcp_at, unsigned int mss_at, u16 mss)
+{
+	struct tcphdr *th;
+	__be16 old, new = htons(mss);
+
+	if (skb_ensure_writable(skb, mss_at + sizeof(old)))
+		return -ENOMEM;
+	th = (struct tcphdr *)(skb->data + tcp_at);
+	memcpy(&old, skb->data + mss_at, sizeof(old));
+	memcpy(skb->data + mss_at, &new, sizeof(new));
+	inet_proto_csum_replace2(&th->check, skb, old, new, false);
+	return 0;
+}
+
+/* The first bytes of a packet, from its IPv6 header on: in place, or copied where they are scattered. */
+const u8 *pdmv2_skb_head(const struct sk_buff *skb, u32 want, u8 *buffer, u32 *len)
+{
+	u32 have = skb_headlen(skb);
+
+	*len = min(want, skb->len);
+	if (have >= *len)
+		return skb->data;
+	if (skb_copy_bits(skb, 0, buffer, *len))
+		*len = 0;
+	return buffer;
+}
+
+u32 pdmv2_skb_len(const struct sk_buff *skb)
+{
+	return skb->len;
+}
+
+int pdmv2_skb_make_room(struct sk_buff *skb, u32 growth, u32 at)
+{
+	if (!pskb_may_pull(skb, at))
+		return -ENOMEM;
+	return skb_cow_head(skb, growth);
+}
+
+/* Needs the room of pdmv2_skb_make_room(). The transport header stays where the upper layer is. */
+void pdmv2_skb_insert(struct sk_buff *skb, u32 at, u32 replaces, const u8 *header, u32 len, u32 named_at)
+{
+	u32 growth = len - replaces;
+	struct ipv6hdr *hdr;
+	u32 payload;
+
+	skb_push(skb, growth);
+	memmove(skb->data, skb->data + growth, at);
+	memcpy(skb->data + at, header, len);
+	skb_reset_network_header(skb);
+	if (!replaces)
+		skb->data[named_at] = IPPROTO_DSTOPTS;
+	hdr = ipv6_hdr(skb);
+	payload = skb->len - sizeof(*hdr);
+	hdr->payload_len = payload <= IPV6_MAXPLEN ? htons(payload) : 0;
+}
+
+void pdmv2_lock_init(spinlock_t *lock)
+{
+	spin_lock_init(lock);
+}
+
+void pdmv2_lock(spinlock_t *lock)
+{
+	spin_lock_bh(lock);
+}
+
+void pdmv2_unlock(spinlock_t *lock)
+{
+	spin_unlock_bh(lock);
+}
+
+void *pdmv2_net_private(struct net *net, unsigned int id)
+{
+	return net_generic(net, id);
+}
+
+struct net *pdmv2_skb_sk_net(struct sk_buff *skb)
+{
+	return sock_net(skb->sk);
+}
+
+void pdmv2_for_each_net(void (*what)(struct net *net, void *context), void *context)
+{
+	struct net *net;
+
+	down_read(&net_rwsem);
+	for_each_net(net)
+		what(net, context);
+	up_read(&net_rwsem);
+}
+
+static void pdmv2_periodic_run(struct work_struct *work)
+{
+	struct pdmv2_periodic *p = container_of(to_delayed_work(work), struct pdmv2_periodic, work);
+
+	p->run(p->context);
+	schedule_delayed_work(&p->work, msecs_to_jiffies(p->period_ms));
+}
+
+void pdmv2_periodic_start(struct pdmv2_periodic *p, void (*run)(void *), void *context, unsigned int period_ms)
+{
+	p->run = run;
+	p->context = context;
+	p->period_ms = period_ms;
+	INIT_DELAYED_WORK(&p->work, pdmv2_periodic_run);
+	schedule_delayed_work(&p->work, msecs_to_jiffies(period_ms));
+}
+
+void pdmv2_periodic_stop(struct pdmv2_periodic *p)
+{
+	cancel_delayed_work_sync(&p->work);
+}
+
+struct sk_buff *pdmv2_genl_new(bool atomic)
+{
+	return genlmsg_new(GENLMSG_DEFAULT_SIZE, atomic ? GFP_ATOMIC : GFP_KERNEL);
+}
+
+void pdmv2_genl_end(struct sk_buff *skb, void *header)
+{
+	genlmsg_end(skb, header);
+}
+
+void pdmv2_genl_cancel(struct sk_buff *skb, void *header)
+{
+	genlmsg_cancel(skb, header);
+}
+
+void pdmv2_genl_free(struct sk_buff *skb)
+{
+	nlmsg_free(skb);
+}
+
+int pdmv2_genl_multicast(const struct genl_family *family, struct net *net, struct sk_buff *skb, unsigned int group)
+{
+	return genlmsg_multicast_netns(family, net, skb, 0, group, GFP_ATOMIC);
+}
+
+bool pdmv2_genl_has_listeners(const struct genl_family *family, struct net *net, unsigned int group)
+{
+	return genl_has_listeners(family, net, group);
+}
+
+int pdmv2_genl_reply(struct sk_buff *skb, struct genl_info *info)
+{
+	return genlmsg_reply(skb, info);
+}
+
+struct net *pdmv2_genl_net(const struct genl_info *info)
+{
+	return genl_info_net(info);
+}
+
+struct nlattr *pdmv2_nest_start(struct sk_buff *skb, int attribute)
+{
+	return nla_nest_start(skb, attribute);
+}
+
+void pdmv2_nest_end(struct sk_buff *skb, struct nlattr *nest)
+{
+	nla_nest_end(skb, nest);
+}
+
+void pdmv2_nest_cancel(struct sk_buff *skb, struct nlattr *nest)
+{
+	nla_nest_cancel(skb, nest);
+}
+
+void pdmv2_genl_payload(const struct genl_info *info, const u8 **data, u32 *len)
+{
+	*data = genlmsg_data(info->genlhdr);
+	*len = genlmsg_len(info->genlhdr);
+}
+
+void pdmv2_dump_ids(const struct netlink_callback *cb, u32 *portid, u32 *seq)
+{
+	*portid = NETLINK_CB(cb->skb).portid;
+	*seq = cb->nlh->nlmsg_seq;
+}
+
+void pdmv2_extack(struct genl_info *info, const u8 *attribute, const char *message)
+{
+	if (!info->extack)
+		return;
+	if (message)
+		NL_SET_ERR_MSG_FMT(info->extack, "%s", message);
+	if (attribute)
+		info->extack->bad_attr = (const struct nlattr *)attribute;
+}
+
+void pdmv2_sysfs_attribute(struct kobj_attribute *attribute, const char *name,
+			   ssize_t (*show)(struct kobject *, struct kobj_attribute *, char *))
+{
+	sysfs_attr_init(&attribute->attr);
+	attribute->attr.name = name;
+	attribute->attr.mode = 0444;
+	attribute->show = show;
+}
+
+struct kobject *pdmv2_kernel_kobj(void)
+{
+	return kernel_kobj;
+}
+
+int pdmv2_sysfs_create(struct kobject *dir, struct kobj_attribute *attribute)
+{
+	return sysfs_create_file(dir, &attribute->attr);
+}
+
+int pdmv2_max_dst_opts(struct net *net)
+{
+	return READ_ONCE(net->ipv6.sysctl.max_dst_opts_cnt);
+}
+
+bool pdmv2_log_allowed(void)
+{
+	static DEFINE_RATELIMIT_STATE(limit, 5 * HZ, 5);
+
+	return __ratelimit(&limit);
+}

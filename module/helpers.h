@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The kernel's inline functions and macros, which bindgen cannot see. Nothing is decided here: each function reads what
+ * the kernel knows, or does the one thing its name says.
+ */
+#ifndef PDMV2_HELPERS_H
+#define PDMV2_HELPERS_H
+
+#include <linux/kobject.h>
+#include <linux/netfilter.h>
+#include <linux/skbuff.h>
+#include <linux/spinlock.h>
+#include <linux/workqueue.h>
+#include <net/genetlink.h>
+#include <net/net_namespace.h>
+
+/* What is known of a packet on its way out. */
+enum pdmv2_out_fact {
+	PDMV2_OUT_NOT_LAST	= 1 << 0,	/* the output path will run again, or ran already */
+	PDMV2_OUT_IPSEC_OUTER	= 1 << 1,	/* a transport or BEET mode state will follow */
+	PDMV2_OUT_FULL_SOCKET	= 1 << 2,	/* sent by a socket, not by the kernel's control sockets */
+	PDMV2_OUT_TCP_AO	= 1 << 3,
+	PDMV2_OUT_DEVICE_CRYPTO	= 1 << 4,	/* clear text for a device to encrypt, or unreadable memory */
+	PDMV2_OUT_NAT		= 1 << 5,	/* conntrack says the connection is translated here */
+	PDMV2_OUT_LOOPBACK	= 1 << 6,
+	PDMV2_OUT_MTU_PROBE	= 1 << 7,	/* the application or TCP probes the path MTU */
+	PDMV2_OUT_GSO		= 1 << 8,
+};
+
+u32 pdmv2_out_facts(const struct sk_buff *skb, const struct nf_hook_state *state);
+u32 pdmv2_out_mtu(const struct sk_buff *skb);
+u32 pdmv2_gso_segs(const struct sk_buff *skb);
+struct sk_buff *pdmv2_gso_segment(struct sk_buff *skb, const struct nf_hook_state *state);
+struct sk_buff *pdmv2_next_segment(struct sk_buff **list);
+void pdmv2_okfn(const struct nf_hook_state *state, struct sk_buff *skb);
+
+/* What is known of a packet that arrived. */
+enum pdmv2_in_fact {
+	PDMV2_IN_NAT		= 1 << 0,
+	PDMV2_IN_DECRYPTED	= 1 << 1,	/* passes for the second time, after IPsec transport mode */
+};
+
+u32 pdmv2_in_facts(const struct sk_buff *skb);
+u32 pdmv2_path_mtu(const struct nf_hook_state *state, const struct sk_buff *skb);
+int pdmv2_set_mss(struct sk_buff *skb, unsigned int tcp_at, unsigned int mss_at, u16 mss);
+
+const u8 *pdmv2_skb_head(const struct sk_buff *skb, u32 want, u8 *buffer, u32 *len);
+u32 pdmv2_skb_len(const struct sk_buff *skb);
+void pdmv2_skb_insert(struct sk_buff *skb, u32 at, u32 replaces, const u8 *header, u32 len, u32 named_at);
+int pdmv2_skb_make_room(struct sk_buff *skb, u32 growth, u32 at);
+
+void pdmv2_lock_init(spinlock_t *lock);
+void pdmv2_lock(spinlock_t *lock);
+void pdmv2_unlock(spinlock_t *lock);
+
+void *pdmv2_net_private(struct net *net, unsigned int id);
+struct net *pdmv2_skb_sk_net(struct sk_buff *skb);
+void pdmv2_for_each_net(void (*what)(struct net *net, void *context), void *context);
+
+struct pdmv2_periodic {
+	struct delayed_work work;
+	void (*run)(void *context);
+	void *context;
+	unsigned int period_ms;
+};
+
+void pdmv2_periodic_start(struct pdmv2_periodic *p, void (*run)(void *), void *context, unsigned int period_ms);
+void pdmv2_periodic_stop(struct pdmv2_periodic *p);
+
+/* A macro of BIT(), which bindgen does not evaluate. */
+enum { PDMV2_MCAST_CAP_NET_ADMIN = GENL_MCAST_CAP_NET_ADMIN };
+
+struct sk_buff *pdmv2_genl_new(bool atomic);
+void pdmv2_genl_end(struct sk_buff *skb, void *header);
+void pdmv2_genl_cancel(struct sk_buff *skb, void *header);
+void pdmv2_genl_free(struct sk_buff *skb);
+int pdmv2_genl_multicast(const struct genl_family *family, struct net *net, struct sk_buff *skb, unsigned int group);
+bool pdmv2_genl_has_listeners(const struct genl_family *family, struct net *net, unsigned int group);
+int pdmv2_genl_reply(struct sk_buff *skb, struct genl_info *info);
+struct net *pdmv2_genl_net(const struct genl_info *info);
+struct nlattr *pdmv2_nest_start(struct sk_buff *skb, int attribute);
+void pdmv2_nest_end(struct sk_buff *skb, struct nlattr *nest);
+void pdmv2_nest_cancel(struct sk_buff *skb, struct nlattr *nest);
+void pdmv2_genl_payload(const struct genl_info *info, const u8 **data, u32 *len);
+void pdmv2_dump_ids(const struct netlink_callback *cb, u32 *portid, u32 *seq);
+void pdmv2_extack(struct genl_info *info, const u8 *attribute, const char *message);
+
+void pdmv2_sysfs_attribute(struct kobj_attribute *attribute, const char *name,
+			   ssize_t (*show)(struct kobject *, struct kobj_attribute *, char *));
+struct kobject *pdmv2_kernel_kobj(void);
+int pdmv2_sysfs_create(struct kobject *dir, struct kobj_attribute *attribute);
+int pdmv2_max_dst_opts(struct net *net);
+bool pdmv2_log_allowed(void);
+
+#endif

@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! The way of a packet in: LOCAL_IN, after filtering (data-plane decisions, section 6).
+//!
+//! The packet's bytes are only read. Whatever is wrong with an option, the payload is delivered as if the option were
+//! unknown, and nothing is answered.
+
+use crate::acquire::Questions;
+use crate::counters::Count;
+use crate::event::{Notice, Notices};
+use crate::flow::Flow;
+use crate::flow_table::{find, is_stale, FlowTable};
+use crate::namespace::Namespace;
+use crate::option_type;
+use crate::policy::Policy;
+use crate::proto::flow_id::{FlowId, TCP};
+use crate::proto::headers::{Headers, Upper};
+use crate::proto::mss;
+use crate::proto::placement::scan;
+use crate::proto::receive::{Attempt, KeyName};
+use crate::proto::sequence::Arrival;
+use crate::proto::uapi::{Event, Mechanism, OnFailure, Refusal};
+use crate::proto::wire::{Body, Echo, V2Clear, V2Interior, SEALED_LEN, VERSION};
+use crate::sys::hooks::Verdict;
+use crate::sys::log;
+use crate::sys::skb::{Incoming, HEAD_MAX};
+use crate::sys::time;
+use kernel::prelude::*;
+use kernel::sync::rcu;
+
+/// A packet for this host.
+pub(crate) fn incoming(namespace: &Namespace, mut packet: Incoming<'_>) -> Verdict {
+    let section = rcu::read_lock();
+    let (Some(policy), Some(table)) = (namespace.policy.read(&section), namespace.table.read(&section)) else {
+        return Verdict::Accept;
+    };
+    let facts = packet.facts();
+    let mut buffer = [0; HEAD_MAX];
+    let head = packet.head(&mut buffer);
+    let Ok(headers) = Headers::parse(head, packet.len()) else { return Verdict::Accept };
+    if facts.decrypted() {
+        return Verdict::Accept;
+    }
+    let arrival = Arrived {
+        namespace,
+        policy,
+        table,
+        section: &section,
+        now: time::now(),
+        id: headers.flow_received(),
+        payload: headers.payload_len > 0,
+    };
+    let options = headers.final_options.and_then(|(at, len)| head.get(at..at.checked_add(len)?));
+    let verdict = match options.and_then(|header| Some((header, scan(header, option_type())?))) {
+        Some((header, scanned)) if scanned.found > 0 => {
+            let body = scanned.body.and_then(|(at, len)| header.get(at..at.checked_add(len)?));
+            arrival.option(body.filter(|_| scanned.found == 1), facts.translated())
+        }
+        _ => {
+            arrival.without();
+            Verdict::Accept
+        }
+    };
+    if let (TCP, Upper::Tcp { syn: true, header_len, .. }) = (headers.protocol, headers.upper) {
+        if let Some((mss_at, announced)) = announced_mss(head, headers.upper_at, header_len) {
+            arrival.lower_mss(&mut packet, headers.upper_at, mss_at, announced);
+        }
+    }
+    verdict
+}
+
+/// The MSS option of a SYN: where its value stands in the packet, and the value.
+fn announced_mss(head: &[u8], tcp_at: usize, header_len: usize) -> Option<(usize, u16)> {
+    let options_at = tcp_at.checked_add(20)?;
+    let options = head.get(options_at..tcp_at.checked_add(header_len)?)?;
+    let (at, announced) = mss::find(options)?;
+    Some((options_at.checked_add(at)?, announced))
+}
+
+/// A packet that arrived.
+struct Arrived<'a> {
+    namespace: &'a Namespace,
+    policy: &'a Policy,
+    table: &'a FlowTable,
+    section: &'a rcu::Guard,
+    now: u64,
+    id: FlowId,
+    payload: bool,
+}
+
+/// An option that was accepted.
+struct Accepted {
+    /// It authenticated, so that the flow is real.
+    authenticated: bool,
+}
+
+impl Arrived<'_> {
+    /// A packet without an option.
+    fn without(&self) {
+        let Some(mut bucket) = self.table.bucket(&self.id) else { return };
+        if let Some(flow) = find(&mut bucket, &self.id) {
+            flow.packets_in = flow.packets_in.saturating_add(1);
+            flow.last_packet_at = self.now;
+        }
+    }
+
+    /// A packet with an option; `None` if it has more than one.
+    fn option(&self, body: Option<&[u8]>, translated: bool) -> Verdict {
+        let counters = &self.namespace.counters;
+        counters.count(Count::OptionsIn, 1);
+        let (mut questions, mut notices) = (Questions::default(), Notices::default());
+        let mut on_failure = OnFailure::Deliver;
+        let parsed = match body.map(Body::parse) {
+            None => Err(Refusal::Header),
+            Some(None) => Err(Refusal::Length),
+            Some(Some(_)) if translated => Err(Refusal::Translated),
+            Some(Some(body)) => Ok(body),
+        };
+        let result = self.take(parsed, &mut on_failure, &mut questions, &mut notices);
+        match result {
+            Ok(()) => counters.count(Count::Accepted, 1),
+            Err(reason) => {
+                counters.refuse(reason);
+                // "SHOULD log such occurrences but MUST apply rate limiting"
+                if reason == Refusal::Policy && log::allowed() {
+                    pr_info!("a received option was ignored: no rule accepts its mechanism\n");
+                }
+            }
+        }
+        questions.ask(self.namespace, self.now);
+        notices.tell(self.namespace, self.now);
+        match result {
+            // Never for mechanisms that policy refuses, nor where a key was merely missing.
+            Err(Refusal::Authentication) if on_failure == OnFailure::Drop => Verdict::Drop,
+            _ => Verdict::Accept,
+        }
+    }
+
+    /// Finds or makes the state of an option's flow, and tries the option on it.
+    fn take(
+        &self,
+        parsed: Result<Body<'_>, Refusal>,
+        on_failure: &mut OnFailure,
+        questions: &mut Questions,
+        notices: &mut Notices,
+    ) -> Result<(), Refusal> {
+        let mut bucket = self.table.bucket(&self.id).ok_or(Refusal::NoMemory)?;
+        if let Some(flow) = find(&mut bucket, &self.id) {
+            return self.try_on(flow, parsed, on_failure, questions, notices).map(|_| ());
+        }
+        // "What an unauthenticated packet may create is an entry in a separate pending table."
+        let body = parsed?;
+        self.accepted_by_policy(false, body.mechanism())?;
+        let mut slot = self.table.pending(&self.id).ok_or(Refusal::NoMemory)?;
+        if slot.as_ref().is_none_or(|flow| flow.id != self.id || is_stale(flow, self.now)) {
+            *slot = Some(Flow::new(self.id, false, self.now).map_err(|_| Refusal::NoMemory)?);
+        }
+        let flow = slot.as_mut().ok_or(Refusal::NoMemory)?;
+        let accepted = self.try_on(flow, Ok(body), on_failure, questions, notices)?;
+        if accepted.authenticated {
+            if let Some(flow) = slot.take() {
+                drop(slot);
+                let _ = self.table.insert(&mut bucket, flow, self.policy.flows_max);
+            }
+        }
+        Ok(())
+    }
+
+    fn accepted_by_policy(&self, outbound: bool, mechanism: Mechanism) -> Result<(), Refusal> {
+        let (_, rule) = self.policy.decide(&self.id, outbound, self.now).ok_or(Refusal::Policy)?;
+        if self.policy.forbids(mechanism) || !rule.accepts(mechanism) {
+            return Err(Refusal::Policy);
+        }
+        Ok(())
+    }
+
+    /// Tries an option on a flow, and counts there what came of it.
+    fn try_on(
+        &self,
+        flow: &mut Flow,
+        parsed: Result<Body<'_>, Refusal>,
+        on_failure: &mut OnFailure,
+        questions: &mut Questions,
+        notices: &mut Notices,
+    ) -> Result<Accepted, Refusal> {
+        flow.packets_in = flow.packets_in.saturating_add(1);
+        flow.options_in = flow.options_in.saturating_add(1);
+        flow.last_packet_at = self.now;
+        let result = parsed.and_then(|body| {
+            self.accepted_by_policy(flow.outbound, body.mechanism())?;
+            match body {
+                Body::Pdm(pdm) => self.measure(flow, pdm.psntp, &pdm.echo, Mechanism::Pdm, notices),
+                Body::V2(clear, _) | Body::V2Encrypted(clear, _) if clear.version != VERSION => Err(Refusal::Version),
+                Body::V2(clear, interior) => self.measure(flow, clear.psntp, &interior.echo, Mechanism::V2, notices),
+                Body::V2Encrypted(clear, sealed) => {
+                    self.open(flow, &clear, sealed, on_failure, questions, notices)
+                }
+            }
+        });
+        match &result {
+            Ok(_) => flow.accepted = flow.accepted.saturating_add(1),
+            Err(reason) => flow.refuse(*reason, notices),
+        }
+        result
+    }
+
+    /// Opens a sealed option: "two tag checks a packet at most, and a failure is counted once, when all failed".
+    fn open(
+        &self,
+        flow: &mut Flow,
+        clear: &V2Clear,
+        sealed: &[u8; SEALED_LEN],
+        on_failure: &mut OnFailure,
+        questions: &mut Questions,
+        notices: &mut Notices,
+    ) -> Result<Accepted, Refusal> {
+        let association = flow.association(self.namespace, self.section).ok_or(Refusal::NoAssociation)?;
+        *on_failure = association.on_failure;
+        let generations = association.secrets.accepted_generations();
+        let accepted = generations.split(|g| *g == 0).next().unwrap_or(&[]);
+        let (mut attempt, mut tries) = flow.receive.plan(accepted, clear.epoch, clear.psntp);
+        if let Attempt::Want(name) = attempt {
+            if !flow.receive.may_attempt(self.now) {
+                return Err(Refusal::Rate);
+            }
+            if !flow.want_receive(&association, name, self.now, questions) {
+                return Err(Refusal::NoKey);
+            }
+            (attempt, tries) = flow.receive.plan(accepted, clear.epoch, clear.psntp);
+        }
+        match attempt {
+            Attempt::Try => {}
+            Attempt::Refuse(reason) => return Err(reason),
+            Attempt::Want(_) => return Err(Refusal::NoKey),
+        }
+        let aad = clear.aad(option_type());
+        let opened = tries.into_iter().flatten().find_map(|name| {
+            let interior = flow.receive.key(name)?.open(clear.psntp, &aad, sealed)?;
+            Some((name, V2Interior::parse(&interior)))
+        });
+        let (name, interior): (KeyName, V2Interior) = opened.ok_or(Refusal::Authentication)?;
+        flow.receive.authenticated(name, clear.psntp);
+        if let Some(held) = association.secrets.get(name.generation) {
+            if held.secret.first_authenticated() {
+                notices.add(Notice {
+                    association: Some(association.name),
+                    generation: Some(name.generation),
+                    ..Notice::of(Event::Authenticated)
+                });
+            }
+        }
+        // The window has refused replays; a PSN seen before under another key is measured as the duplicate it looks like.
+        let _ = self.measure(flow, clear.psntp, &interior.echo, Mechanism::V2Encrypted, notices);
+        Ok(Accepted { authenticated: true })
+    }
+
+    /// Measures what an option says.
+    fn measure(
+        &self,
+        flow: &mut Flow,
+        psn: u16,
+        echo: &Echo,
+        mechanism: Mechanism,
+        notices: &mut Notices,
+    ) -> Result<Accepted, Refusal> {
+        let received = flow.measured.received(psn, echo, self.now, self.payload);
+        self.namespace.counters.count(Count::NegativeDeltas, received.negative);
+        match received.arrival {
+            Arrival::Duplicate => return Err(Refusal::Duplicate),
+            Arrival::Jump => notices.add(Notice { flow: Some(flow.id), ..Notice::of(Event::Jump) }),
+            Arrival::Forward | Arrival::Reordered => {}
+        }
+        flow.peer_mechanism = mechanism;
+        Ok(Accepted { authenticated: false })
+    }
+
+    /// Makes room for the option in what this host will send: the peer's SYN or SYN-ACK announces less to TCP.
+    fn lower_mss(&self, packet: &mut Incoming<'_>, tcp_at: usize, mss_at: usize, announced: u16) {
+        let outbound = match self.table.bucket(&self.id) {
+            Some(mut bucket) => find(&mut bucket, &self.id).is_some_and(|flow| flow.outbound),
+            None => false,
+        };
+        let Some((_, rule)) = self.policy.decide(&self.id, outbound, self.now) else { return };
+        if rule.send == Mechanism::None || self.policy.forbids(rule.send) {
+            return;
+        }
+        let lowered = mss::lowered(announced, packet.path_mtu(), rule.send);
+        if lowered < announced && packet.set_mss(tcp_at, mss_at, lowered).is_ok() {
+            self.namespace.counters.count(Count::MssClamped, 1);
+        }
+    }
+}

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! `key-add`.
+
+use super::association::named;
+use super::attributes::{flow_id, Attributes};
+use crate::flow::Flow;
+use crate::flow_table::{find, is_stale};
+use crate::key::FlowKey;
+use crate::namespace::Namespace;
+use crate::proto::receive::KeyName;
+use crate::proto::uapi::{attr, cmd, KeyDirection, KeyMode, Rule, NONCE_LEN};
+use crate::sys::genl::{Do, Request};
+use crate::sys::time;
+use attr::key::*;
+use kernel::prelude::*;
+use kernel::sync::rcu;
+
+/// `key-add`.
+pub(super) struct Add;
+
+impl Do for Add {
+    const CMD: u8 = cmd::KEY_ADD;
+    const RULES: &'static [Rule] = &RULES;
+
+    fn run(namespace: &Namespace, request: &Request<'_>) -> Result {
+        let attributes = Attributes::of(request, &RULES)?;
+        let association_attribute = attributes.need(ASSOCIATION)?;
+        let association = named(namespace, &association_attribute)?;
+        if association.key_mode != KeyMode::Helper {
+            return Err(association_attribute.wrong(format_args!("the module derives the keys of this association")));
+        }
+        let generation = attributes.need(GENERATION)?;
+        let held = association.secrets.get(generation.u64()).ok_or_else(|| {
+            generation.wrong(format_args!("no such generation"));
+            ENOENT
+        })?;
+        let direction = attributes.need(DIRECTION)?;
+        let direction = KeyDirection::from_u8(direction.u8()).ok_or(EINVAL)?;
+        let flow_attribute = attributes.need(FLOW)?;
+        let id = flow_id(&flow_attribute)?;
+        let name = KeyName { generation: generation.u64(), epoch: attributes.need(EPOCH)?.u16() };
+        let raw = attributes.need(KEY)?;
+        if Some(raw.bytes().len()) != held.secret.suite.key_len() {
+            return Err(raw.wrong(format_args!("not as long as the keys of the suite")));
+        }
+        let base_nonce: [u8; NONCE_LEN] = attributes.need(BASE_NONCE)?.array()?;
+        let key = FlowKey::new(raw.bytes(), &base_nonce)?;
+
+        let section = rcu::read_lock();
+        let table = namespace.table.read(&section).ok_or(ENOENT)?;
+        let install = |flow: &mut Flow, key| {
+            let covered = flow.association(namespace, &section).is_some_and(|a| a.name == association.name);
+            if !covered {
+                flow_attribute.wrong(format_args!("the association does not cover this flow"));
+                return Err(EINVAL);
+            }
+            match direction {
+                // A key held already, or too old, changes nothing.
+                KeyDirection::Receive => drop(flow.receive.install(name, key)),
+                KeyDirection::Send if flow.install_sending(name, key) => {}
+                KeyDirection::Send => {
+                    generation.wrong(format_args!("the flow sends neither in this epoch nor will it next"));
+                    return Err(ESTALE);
+                }
+            }
+            Ok(())
+        };
+        let mut bucket = table.bucket(&id).ok_or(ENOENT)?;
+        if let Some(flow) = find(&mut bucket, &id) {
+            return install(flow, key);
+        }
+        let mut slot = table.pending(&id).ok_or(ENOENT)?;
+        let now = time::now();
+        match slot.as_mut().filter(|flow| flow.id == id && !is_stale(flow, now)) {
+            // What is known from unauthenticated packets alone is never sent on.
+            Some(flow) if direction == KeyDirection::Receive => install(flow, key),
+            _ => {
+                flow_attribute.wrong(format_args!("no such flow"));
+                Err(ENOENT)
+            }
+        }
+    }
+}

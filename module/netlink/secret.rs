@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! `secret-add`, `secret-activate` and `secret-del`.
+
+use super::association::{named, wipe};
+use super::attributes::{Attribute, Attributes};
+use crate::namespace::Namespace;
+use crate::proto::schedule::id_info;
+use crate::proto::suite::{Suite, KDF_HKDF_SHA256, AEAD_AES_128_GCM, AEAD_AES_256_GCM};
+use crate::proto::uapi::{attr, cmd, KeyMode, Rule, SECRET_ID_LEN};
+use crate::secret::{was_sent_under, Secret};
+use crate::sys::genl::{Do, Request};
+use crate::sys::hmac::Prk;
+use crate::sys::time;
+use attr::secret::*;
+use kernel::prelude::*;
+
+/// `secret-add`.
+pub(super) struct Add;
+/// `secret-activate`.
+pub(super) struct Activate;
+/// `secret-del`.
+pub(super) struct Del;
+
+/// Says that an attribute is right but cannot be had, with the error that says so.
+fn refuse(attribute: &Attribute<'_>, why: &str, error: Error) -> Error {
+    attribute.wrong(format_args!("{why}"));
+    error
+}
+
+impl Do for Add {
+    const CMD: u8 = cmd::SECRET_ADD;
+    const RULES: &'static [Rule] = &RULES;
+
+    fn run(namespace: &Namespace, request: &Request<'_>) -> Result {
+        let attributes = Attributes::of(request, &RULES)?;
+        let association_attribute = attributes.need(ASSOCIATION)?;
+        let association = named(namespace, &association_attribute)?;
+        let generation = attributes.need(GENERATION)?;
+        if generation.u64() == 0 {
+            return Err(generation.wrong(format_args!("generations start at 1")));
+        }
+        let (kdf, aead) = (attributes.need(KDF)?, attributes.need(AEAD)?);
+        let suite = Suite { kem: attributes.need(KEM)?.u16(), kdf: kdf.u16(), aead: aead.u16() };
+        if !matches!(suite.aead, AEAD_AES_128_GCM | AEAD_AES_256_GCM) {
+            return Err(refuse(&aead, "this module has AES-GCM only", EOPNOTSUPP));
+        }
+        let prk = match (association.key_mode, attributes.get(PRK)) {
+            (KeyMode::Helper, None) => None,
+            (KeyMode::Helper, Some(prk)) => {
+                return Err(prk.wrong(format_args!("the helper derives the keys of this association")));
+            }
+            (KeyMode::Kernel, _) => {
+                let prk = attributes.need(PRK)?;
+                if suite.kdf != KDF_HKDF_SHA256 {
+                    return Err(refuse(&kdf, "this module derives with HKDF-SHA256 only", EOPNOTSUPP));
+                }
+                if Some(prk.bytes().len()) != suite.hash_len() {
+                    return Err(prk.wrong(format_args!("not as long as the hash of the suite")));
+                }
+                Some(Prk::new(prk.bytes()))
+            }
+        };
+        let id_attribute = attributes.need(ID)?;
+        let id: [u8; SECRET_ID_LEN] = id_attribute.array()?;
+        if let Some(prk) = &prk {
+            let mut derived = [0; SECRET_ID_LEN];
+            prk.expand(&id_info(suite), &mut derived)?;
+            if derived != id {
+                return Err(id_attribute.wrong(format_args!("not the identifier that the prk derives")));
+            }
+        }
+        let lifetime = attributes.need(LIFETIME)?.u32();
+        let secret = Secret::new(generation.u64(), id, suite, lifetime, prk, time::now())?;
+        association.secrets.add(secret).map_err(|error| {
+            let why = if error == ENOSPC { "two secrets live already" } else { "not newer than the secrets that live" };
+            refuse(&generation, why, error)
+        })?;
+        request.reply(Self::CMD, |m| {
+            m.text(ASSOCIATION, association.name.as_str())?;
+            m.u64(GENERATION, generation.u64())?;
+            m.bytes(ID, &id)?;
+            m.flag(MAY_SEND, !was_sent_under(&id))
+        })
+    }
+}
+
+impl Do for Activate {
+    const CMD: u8 = cmd::SECRET_ACTIVATE;
+    const RULES: &'static [Rule] = &RULES;
+
+    fn run(namespace: &Namespace, request: &Request<'_>) -> Result {
+        let attributes = Attributes::of(request, &RULES)?;
+        let association = named(namespace, &attributes.need(ASSOCIATION)?)?;
+        let generation = attributes.need(GENERATION)?;
+        association.secrets.activate(generation.u64()).map_err(|error| {
+            let why = match error {
+                e if e == EALREADY => "this secret was sent under before: it is for receiving only, negotiate another",
+                e if e == ENOSPC => "the module can remember no more secrets: reload it",
+                e if e == ENOENT => "no such generation",
+                _ => "not activated",
+            };
+            refuse(&generation, why, error)
+        })
+    }
+}
+
+impl Do for Del {
+    const CMD: u8 = cmd::SECRET_DEL;
+    const RULES: &'static [Rule] = &RULES;
+
+    fn run(namespace: &Namespace, request: &Request<'_>) -> Result {
+        let attributes = Attributes::of(request, &RULES)?;
+        let association = named(namespace, &attributes.need(ASSOCIATION)?)?;
+        let generation = attributes.need(GENERATION)?;
+        let removed = association.secrets.remove(|held| held.secret.generation == generation.u64());
+        if removed.iter().all(Option::is_none) {
+            return Err(refuse(&generation, "no such generation", ENOENT));
+        }
+        wipe(namespace, removed);
+        Ok(())
+    }
+}

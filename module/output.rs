@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! The way of a packet out: LOCAL_OUT, after every other hook (data-plane decisions, section 5).
+//!
+//! Each packet is looked at once, under its flow's lock: is it wanted, may it carry an option, is there room and a key;
+//! only then a PSN is taken, and the option written.
+
+use crate::acquire::Questions;
+use crate::counters::Count;
+use crate::event::Notices;
+use crate::flow::Flow;
+use crate::flow_table::{find, is_stale, Bucket, FlowTable};
+use crate::namespace::Namespace;
+use crate::option_type;
+use crate::policy::Policy;
+use crate::proto::flow_id::FlowId;
+use crate::proto::headers::{Headers, Upper};
+use crate::proto::placement::Placement;
+use crate::proto::policy::Rule;
+use crate::proto::prefix::{is_link_scope_multicast, is_loopback, is_multicast, is_unspecified};
+use crate::proto::uapi::{Mechanism, Skip};
+use crate::proto::wire::{Pdm, V2Clear, V2Interior, V2_CLEAR_LEN, VERSION};
+use crate::sys::hooks::Verdict;
+use crate::sys::skb::{OutFacts, Outgoing, HEAD_MAX};
+use crate::sys::time;
+use kernel::sync::rcu;
+
+/// Least IPv6 MTU, bytes (RFC 8200 section 5): what fits it is never lost to a probe.
+const MIN_MTU: usize = 1280;
+
+/// A packet this host sends.
+pub(crate) fn outgoing(namespace: &Namespace, mut packet: Outgoing<'_>) -> Verdict {
+    let facts = packet.facts();
+    if facts.not_last() {
+        return Verdict::Accept;
+    }
+    let section = rcu::read_lock();
+    let (Some(policy), Some(table)) = (namespace.policy.read(&section), namespace.table.read(&section)) else {
+        return Verdict::Accept;
+    };
+    let look = Look { namespace, policy, table, section: &section, now: time::now(), facts };
+    if !facts.gso() {
+        look.at(&mut packet, 1, Splitting::Whole);
+        return Verdict::Accept;
+    }
+    let segments = packet.segments();
+    if look.at(&mut packet, segments, Splitting::Possible) == Outcome::Split {
+        // One PSN and nonce per packet on the wire: a super-packet is split before the option goes in.
+        let each = |mut segment: Outgoing<'_>| {
+            look.at(&mut segment, 1, Splitting::Whole);
+        };
+        if packet.send_segments(each) {
+            return Verdict::Stolen;
+        }
+        look.at(&mut packet, segments, Splitting::Failed);
+    }
+    Verdict::Accept
+}
+
+/// How a packet stands to segmentation.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Splitting {
+    /// One packet on the wire.
+    Whole,
+    /// A super-packet that may be split.
+    Possible,
+    /// A super-packet that could not be split.
+    Failed,
+}
+
+/// What is to be done with a packet that was looked at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    /// Everything was done and counted.
+    Done,
+    /// Nothing was done nor counted: split it, and look at each segment.
+    Split,
+}
+
+/// A look at a packet.
+struct Look<'a> {
+    namespace: &'a Namespace,
+    policy: &'a Policy,
+    table: &'a FlowTable,
+    section: &'a rcu::Guard,
+    now: u64,
+    facts: OutFacts,
+}
+
+/// "Never inserted": the list of data-plane decisions, section 5. The packet goes unchanged for the reason returned.
+fn never(headers: &Headers, facts: OutFacts, rule: &Rule, mechanism: Mechanism, flow: &FlowId) -> Option<Skip> {
+    let sealed = mechanism == Mechanism::V2Encrypted;
+    let loopback = facts.loopback() || is_loopback(&flow.remote);
+    let table = [
+        (Skip::Icmpv6, headers.upper == Upper::OtherIcmpv6),
+        (Skip::UnspecifiedSource, is_unspecified(&flow.local)),
+        (Skip::LinkMulticast, is_link_scope_multicast(&flow.remote)),
+        (Skip::Dhcpv6, headers.is_dhcpv6()),
+        (Skip::RouterAlert, headers.router_alert),
+        (Skip::Fragment, headers.fragment.is_some()),
+        (Skip::Ipsec, facts.ipsec_outer() || headers.authenticated),
+        (Skip::TcpAo, facts.tcp_ao()),
+        (Skip::DeviceCrypto, facts.device_crypto()),
+        (Skip::Multicast, is_multicast(&flow.remote) && (sealed || !rule.names_multicast())),
+        (Skip::SameTuple, sealed && flow.is_own_mirror()),
+        (Skip::Loopback, loopback && (sealed || !rule.names_loopback())),
+        (Skip::Nat, sealed && facts.translated()),
+    ];
+    table.into_iter().find(|(_, applies)| *applies).map(|(reason, _)| reason)
+}
+
+/// What a flow already known says of itself.
+struct Known {
+    outbound: bool,
+    peer_mechanism: Mechanism,
+}
+
+impl Look<'_> {
+    /// Looks at a packet that is `packets` on the wire.
+    fn at(&self, packet: &mut Outgoing<'_>, packets: u32, splitting: Splitting) -> Outcome {
+        let mut buffer = [0; HEAD_MAX];
+        let head = packet.head(&mut buffer);
+        let Ok(headers) = Headers::parse(head, packet.len()) else {
+            let source = head.get(8..24).and_then(|s| s.try_into().ok()).unwrap_or([0; 16]);
+            self.count(&source, packets);
+            return Outcome::Done;
+        };
+        let id = headers.flow_sent();
+        let Some(mut bucket) = self.table.bucket(&id) else { return Outcome::Done };
+        let known = self.known(&mut bucket, &id);
+        let outbound = known.as_ref().is_none_or(|known| known.outbound);
+        let Some((index, rule)) = self.policy.decide(&id, outbound, self.now) else {
+            self.count(&id.local, packets);
+            return Outcome::Done;
+        };
+        let mechanism = rule.mechanism(known.map_or(Mechanism::None, |known| known.peer_mechanism));
+        if mechanism == Mechanism::None {
+            self.policy.hit(index, packets);
+            self.count(&id.local, packets);
+            return Outcome::Done;
+        }
+
+        let (mut questions, mut notices) = (Questions::default(), Notices::default());
+        let allowed = self
+            .allowed(&headers, rule, mechanism, &id, splitting)
+            .and_then(|()| self.flow(&mut bucket, &id, mechanism).map(|_| ()))
+            .and_then(|()| match mechanism {
+                Mechanism::V2Encrypted => find(&mut bucket, &id)
+                    .ok_or(Skip::NoSocket)?
+                    .prepare_sending(self.namespace, self.section, self.now, &mut questions, &mut notices),
+                _ => Ok(()),
+            });
+        if allowed.is_ok() && splitting == Splitting::Possible {
+            return Outcome::Split;
+        }
+        self.policy.hit(index, packets);
+        let number = self.count(&id.local, packets);
+        let result = allowed.and_then(|()| {
+            let existing = headers.final_options.and_then(|(at, len)| head.get(at..at.checked_add(len)?));
+            let placement =
+                Placement::plan(existing, headers.protocol, option_type(), mechanism).ok_or(Skip::Headers)?;
+            self.send(packet, &headers, placement, &mut bucket, rule, mechanism, number)
+        });
+        let counters = &self.namespace.counters;
+        match result {
+            Ok(()) => counters.count(Count::OptionsOut, 1),
+            Err(reason) => counters.skip(reason, u64::from(packets)),
+        }
+        if let Some(flow) = find(&mut bucket, &id) {
+            flow.last_packet_at = self.now;
+            flow.packets_out = flow.packets_out.saturating_add(u64::from(packets));
+            match result {
+                Ok(()) => {
+                    flow.options_out = flow.options_out.saturating_add(1);
+                    flow.mechanism = mechanism;
+                }
+                Err(reason) => flow.skip(reason, packets),
+            }
+        }
+        drop(bucket);
+        questions.ask(self.namespace, self.now);
+        notices.tell(self.namespace, self.now);
+        Outcome::Done
+    }
+
+    /// Counts packets on the wire; returns the GLOBALPTR of the first.
+    fn count(&self, source: &[u8; 16], packets: u32) -> u32 {
+        self.namespace.counters.count(Count::PacketsOut, u64::from(packets));
+        self.namespace.global_pointer(source, packets)
+    }
+
+    fn known(&self, bucket: &mut Bucket<'_>, id: &FlowId) -> Option<Known> {
+        let of = |flow: &Flow| Known { outbound: flow.outbound, peer_mechanism: flow.peer_mechanism };
+        if let Some(flow) = find(bucket, id) {
+            return Some(of(flow));
+        }
+        let slot = self.table.pending(id)?;
+        slot.as_ref().filter(|flow| flow.id == *id && !is_stale(flow, self.now)).map(|flow| of(flow))
+    }
+
+    fn allowed(&self, headers: &Headers, rule: &Rule, mechanism: Mechanism, id: &FlowId, splitting: Splitting) -> Result<(), Skip> {
+        if let Some(reason) = never(headers, self.facts, rule, mechanism, id) {
+            return Err(reason);
+        }
+        if self.policy.forbids(mechanism) {
+            return Err(Skip::PlainForbidden);
+        }
+        if splitting == Splitting::Failed {
+            return Err(Skip::Gso);
+        }
+        Ok(())
+    }
+
+    /// The flow of a packet. "Packets answered without a full socket use state but never create it"; what arrived before
+    /// without authentication is state for plain answers alone.
+    fn flow<'b>(&self, bucket: &'b mut Bucket<'_>, id: &FlowId, mechanism: Mechanism) -> Result<&'b mut Flow, Skip> {
+        if find(bucket, id).is_none() {
+            if !self.facts.full_socket() && mechanism == Mechanism::V2Encrypted {
+                return Err(Skip::NoSocket);
+            }
+            let flow = match self.table.take_pending(id, self.now) {
+                Some(flow) => flow,
+                None if self.facts.full_socket() => Flow::new(*id, true, self.now).map_err(|_| Skip::NoMemory)?,
+                None => return Err(Skip::NoSocket),
+            };
+            self.table.insert(bucket, flow, self.policy.flows_max).ok_or(Skip::TableFull)?;
+        }
+        find(bucket, id).ok_or(Skip::NoMemory)
+    }
+
+    /// Sends an option in a packet: room first, then the pair from the flow's counter, then the bytes.
+    #[allow(clippy::too_many_arguments)]
+    fn send(
+        &self,
+        packet: &mut Outgoing<'_>,
+        headers: &Headers,
+        mut placement: Placement,
+        bucket: &mut Bucket<'_>,
+        rule: &Rule,
+        mechanism: Mechanism,
+        global_ptr: u32,
+    ) -> Result<(), Skip> {
+        let flow = find(bucket, &headers.flow_sent()).ok_or(Skip::NoMemory)?;
+        // Every Nth packet, counted from the flow's first.
+        if flow.packets_out % u64::from(rule.sample) != 0 {
+            return Err(Skip::Sampled);
+        }
+        let (len, mtu) = (packet.len(), packet.mtu());
+        let grown = len.saturating_add(placement.growth());
+        if len > mtu {
+            return Err(Skip::Fragment);
+        }
+        if grown > mtu {
+            return Err(Skip::Mtu);
+        }
+        if self.facts.mtu_probe() && grown > MIN_MTU {
+            return Err(Skip::MtuProbe);
+        }
+        packet.make_room(placement.growth(), headers.upper_at).map_err(|_| Skip::NoMemory)?;
+
+        let echo = flow.measured.echo(self.now);
+        let payload = headers.payload_len > 0;
+        match mechanism {
+            Mechanism::None => return Err(Skip::Malformed),
+            Mechanism::Pdm => {
+                let psntp = flow.measured.sent(self.now, payload).psn;
+                copy(placement.body_mut(), &Pdm { psntp, echo }.emit());
+            }
+            Mechanism::V2 => {
+                let psntp = flow.measured.sent(self.now, payload).psn;
+                let body = placement.body_mut();
+                copy(body, &V2Clear { version: VERSION, epoch: 0, psntp }.emit());
+                copy(body.get_mut(V2_CLEAR_LEN..).unwrap_or(&mut []), &V2Interior { global_ptr, echo }.emit());
+            }
+            Mechanism::V2Encrypted => {
+                flow.sending_key().ok_or(Skip::NoKey)?;
+                // From here on the pair is used up, whatever happens: it is never sealed under again.
+                let stamp = flow.measured.sent(self.now, payload);
+                let epoch = stamp.epoch.ok_or(Skip::Exhausted)?;
+                let clear = V2Clear { version: VERSION, epoch, psntp: stamp.psn };
+                let interior = V2Interior { global_ptr, echo }.emit();
+                let key = flow.key_of_epoch(epoch).ok_or(Skip::NoKey)?;
+                let sealed = key.seal(stamp.psn, &clear.aad(option_type()), &interior).map_err(|_| Skip::NoKey)?;
+                let body = placement.body_mut();
+                copy(body, &clear.emit());
+                copy(body.get_mut(V2_CLEAR_LEN..).unwrap_or(&mut []), &sealed);
+            }
+        }
+        let (at, named_at) = match headers.final_options {
+            Some((at, _)) => (at, headers.options_named_at),
+            None => (headers.upper_at, headers.next_header_at),
+        };
+        packet.insert(&placement, at, named_at);
+        Ok(())
+    }
+}
+
+/// Copies as many bytes as both have.
+fn copy(to: &mut [u8], from: &[u8]) {
+    for (to, from) in to.iter_mut().zip(from) {
+        *to = *from;
+    }
+}

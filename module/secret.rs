@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! A negotiated secret of an association: what is sent and accepted under it, and the epochs that may not come again.
+
+use crate::key::FlowKey;
+use crate::proto::flow_id::FlowId;
+use crate::proto::psn::SendCounter;
+use crate::proto::suite::Suite;
+use crate::proto::uapi::{SecretState, EPOCH_MAX, SECRET_ID_LEN};
+use crate::sys::hash::HashKey;
+use crate::sys::hmac::Prk;
+use crate::sys::lock::{self, BhLock};
+use crate::sys::time::SECOND;
+use kernel::prelude::*;
+use kernel::sync::atomic::{Acquire, Atomic, AtomicFlag, Full, Relaxed, Release};
+use kernel::sync::Arc;
+
+/// Floors of a secret, indexed by a keyed hash of the 5-tuple (data-plane decisions, section 4: at least 1024).
+const FLOORS: usize = 1024;
+/// A flow keeps its state at least for this part of its secret's lifetime.
+const AGE_DIVISOR: u64 = 2048;
+/// Secrets the module can remember to have sent under; past it no more are taken for sending.
+const REMEMBERED_MAX: usize = 1 << 17;
+
+/// One generation of an association's secret.
+pub(crate) struct Secret {
+    /// Generation, at least 1.
+    pub(crate) generation: u64,
+    /// Public identifier.
+    pub(crate) id: [u8; SECRET_ID_LEN],
+    /// Cipher suite.
+    pub(crate) suite: Suite,
+    /// Monotonic time at which it ends, ns.
+    pub(crate) ends_at: u64,
+    /// Seconds it lives in all.
+    pub(crate) lifetime: u32,
+    prk: Option<Prk>,
+    hash: HashKey,
+    floors: KVec<Atomic<u32>>,
+    highest_epoch: Atomic<u32>,
+    first_authenticated: AtomicFlag,
+    said_exhausted: AtomicFlag,
+    said_low: AtomicFlag,
+}
+
+impl Secret {
+    /// A secret that nothing was sent under yet.
+    pub(crate) fn new(
+        generation: u64,
+        id: [u8; SECRET_ID_LEN],
+        suite: Suite,
+        lifetime: u32,
+        prk: Option<Prk>,
+        now: u64,
+    ) -> Result<Arc<Self>> {
+        let mut floors = KVec::with_capacity(FLOORS, GFP_KERNEL)?;
+        for _ in 0..FLOORS {
+            floors.push(Atomic::new(0), GFP_KERNEL)?;
+        }
+        let secret = Self {
+            generation,
+            id,
+            suite,
+            ends_at: now.saturating_add(u64::from(lifetime).saturating_mul(SECOND)),
+            lifetime,
+            prk,
+            hash: HashKey::random(),
+            floors,
+            highest_epoch: Atomic::new(0),
+            first_authenticated: AtomicFlag::new(true),
+            said_exhausted: AtomicFlag::new(true),
+            said_low: AtomicFlag::new(true),
+        };
+        Ok(Arc::new(secret, GFP_KERNEL)?)
+    }
+
+    fn floor_of(&self, id: &FlowId) -> Option<&Atomic<u32>> {
+        self.floors.get(self.hash.flow(id) as usize % FLOORS)
+    }
+
+    /// The epoch a flow starts in: "a flow starts at its bucket's floor".
+    pub(crate) fn floor(&self, id: &FlowId) -> u32 {
+        self.floor_of(id).map_or(EPOCH_MAX as u32 + 1, |floor| floor.load(Relaxed))
+    }
+
+    /// A flow ends: "Dropping a flow raises its bucket's floor to the flow's epoch + 1."
+    pub(crate) fn leave(&self, id: &FlowId, counter: &SendCounter) {
+        let Some(floor) = self.floor_of(id) else { return };
+        let mut seen = floor.load(Relaxed);
+        while seen < counter.floor() {
+            match floor.cmpxchg(seen, counter.floor(), Full) {
+                Ok(_) => return,
+                Err(now) => seen = now,
+            }
+        }
+    }
+
+    /// Derives a flow's key, if the prk is here. `sender` has the packet's source as its local side.
+    pub(crate) fn derive(&self, epoch: u16, sender: &FlowId) -> Option<KBox<FlowKey>> {
+        FlowKey::derive(self.prk.as_ref()?, self.suite, epoch, sender).ok()
+    }
+
+    /// Whether this host derives the keys of this secret itself.
+    pub(crate) fn derives(&self) -> bool {
+        self.prk.is_some()
+    }
+
+    /// Notes an epoch that is sent in; true when, for the first time, half of them are used up.
+    pub(crate) fn used_epoch(&self, epoch: u16) -> bool {
+        if u32::from(epoch) > self.highest_epoch.load(Relaxed) {
+            self.highest_epoch.store(u32::from(epoch), Relaxed);
+        }
+        usize::from(epoch) >= EPOCH_MAX / 2 && self.said_low.xchg(false, Full)
+    }
+
+    /// Highest epoch sent in over all flows.
+    pub(crate) fn highest_epoch(&self) -> u16 {
+        self.highest_epoch.load(Relaxed).min(EPOCH_MAX as u32) as u16
+    }
+
+    /// True for the first caller: nothing authenticated under this secret before.
+    pub(crate) fn first_authenticated(&self) -> bool {
+        self.first_authenticated.load(Relaxed) && self.first_authenticated.xchg(false, Full)
+    }
+
+    /// True for the first caller: a flow or bucket has used every epoch.
+    pub(crate) fn first_exhausted(&self) -> bool {
+        self.said_exhausted.load(Relaxed) && self.said_exhausted.xchg(false, Full)
+    }
+
+    /// Least time a flow keeps its state after its last packet, ns.
+    pub(crate) fn least_age(&self) -> u64 {
+        u64::from(self.lifetime).saturating_mul(SECOND) / AGE_DIVISOR
+    }
+}
+
+kernel::sync::global_lock! {
+    // SAFETY: initialised at the start of module initialisation.
+    unsafe(uninit) static REMEMBERED: Mutex<KVec<[u8; SECRET_ID_LEN]>> = KVec::new();
+}
+
+/// Makes the memory of secrets usable.
+///
+/// # Safety
+///
+/// Called once, before anything else of this file.
+pub(crate) unsafe fn init() {
+    // SAFETY: see above.
+    unsafe { REMEMBERED.init() };
+}
+
+/// Whether this secret was sent under since the module was loaded.
+pub(crate) fn was_sent_under(id: &[u8; SECRET_ID_LEN]) -> bool {
+    REMEMBERED.lock().binary_search(id).is_ok()
+}
+
+/// Remembers until unload that this secret is sent under. Fails if it was before, in whatever namespace, or if no more can
+/// be remembered.
+fn remember(id: &[u8; SECRET_ID_LEN]) -> Result {
+    let mut remembered = REMEMBERED.lock();
+    let Err(place) = remembered.binary_search(id) else { return Err(EALREADY) };
+    if remembered.len() >= REMEMBERED_MAX {
+        return Err(ENOSPC);
+    }
+    remembered.reserve(1, GFP_KERNEL)?;
+    remembered.insert_within_capacity(place, *id).map_err(|_| ENOMEM)
+}
+
+/// A secret and what it is used for now.
+#[derive(Clone)]
+pub(crate) struct Held {
+    /// The secret.
+    pub(crate) secret: Arc<Secret>,
+    /// What it is used for.
+    pub(crate) state: SecretState,
+}
+
+/// The secrets of an association, at most two.
+pub(crate) struct Secrets {
+    held: KBox<BhLock<[Option<Held>; 2]>>,
+    /// Generation sent under, 0 for none; a hint that saves packets the lock.
+    sending: Atomic<u64>,
+    /// Generations accepted, newest first, 0 for none; likewise.
+    accepted: [Atomic<u64>; 2],
+}
+
+impl Secrets {
+    /// None yet.
+    pub(crate) fn new() -> Result<Self> {
+        Ok(Self {
+            held: lock::boxed([None, None])?,
+            sending: Atomic::new(0),
+            accepted: [Atomic::new(0), Atomic::new(0)],
+        })
+    }
+
+    /// Every secret held.
+    pub(crate) fn all(&self) -> [Option<Held>; 2] {
+        self.held.lock().clone()
+    }
+
+    /// The generation sent under, 0 for none.
+    pub(crate) fn sending_generation(&self) -> u64 {
+        self.sending.load(Acquire)
+    }
+
+    /// The generations accepted, newest first; 0 for none.
+    pub(crate) fn accepted_generations(&self) -> [u64; 2] {
+        [self.accepted[0].load(Acquire), self.accepted[1].load(Acquire)]
+    }
+
+    /// The secret sent under.
+    pub(crate) fn sending(&self) -> Option<Arc<Secret>> {
+        let held = self.held.lock();
+        held.iter().flatten().find(|h| h.state == SecretState::Send).map(|h| h.secret.clone())
+    }
+
+    /// A secret by generation.
+    pub(crate) fn get(&self, generation: u64) -> Option<Held> {
+        self.held.lock().iter().flatten().find(|h| h.secret.generation == generation).cloned()
+    }
+
+    fn publish(&self, held: &[Option<Held>; 2]) {
+        let generation = |h: &Option<Held>| h.as_ref().map_or(0, |h| h.secret.generation);
+        let (a, b) = (generation(&held[0]), generation(&held[1]));
+        let sending = held.iter().flatten().find(|h| h.state == SecretState::Send);
+        self.accepted[0].store(a.max(b), Release);
+        self.accepted[1].store(a.min(b), Release);
+        self.sending.store(sending.map_or(0, |h| h.secret.generation), Release);
+    }
+
+    /// Adds a generation for receiving. It must be newer than those held, of which there may be one.
+    pub(crate) fn add(&self, secret: Arc<Secret>) -> Result {
+        let mut held = self.held.lock();
+        if held.iter().flatten().any(|h| h.secret.generation >= secret.generation || h.secret.id == secret.id) {
+            return Err(EEXIST);
+        }
+        let place = held.iter_mut().find(|h| h.is_none()).ok_or(ENOSPC)?;
+        *place = Some(Held { secret, state: SecretState::Receive });
+        self.publish(&held);
+        Ok(())
+    }
+
+    /// Sends under a generation from now on, and retires the other.
+    pub(crate) fn activate(&self, generation: u64) -> Result {
+        let id = {
+            let held = self.held.lock();
+            let chosen = held.iter().flatten().find(|h| h.secret.generation == generation).ok_or(ENOENT)?;
+            if chosen.state == SecretState::Send {
+                return Ok(());
+            }
+            chosen.secret.id
+        };
+        remember(&id)?;
+        let mut held = self.held.lock();
+        for h in held.iter_mut().flatten() {
+            h.state = if h.secret.generation == generation { SecretState::Send } else { SecretState::Retired };
+        }
+        self.publish(&held);
+        Ok(())
+    }
+
+    /// Takes generations out, those that `which` names. The caller then wipes the keys under them.
+    pub(crate) fn remove(&self, which: impl Fn(&Held) -> bool) -> [Option<Held>; 2] {
+        let mut held = self.held.lock();
+        let mut out = [None, None];
+        for (slot, gone) in held.iter_mut().zip(out.iter_mut()) {
+            if slot.as_ref().is_some_and(&which) {
+                *gone = slot.take();
+            }
+        }
+        self.publish(&held);
+        out
+    }
+
+    /// Stops sending under any.
+    pub(crate) fn retire(&self) {
+        let mut held = self.held.lock();
+        for h in held.iter_mut().flatten() {
+            h.state = SecretState::Retired;
+        }
+        self.publish(&held);
+    }
+}
+
+/// Forgets every secret that was sent under, as the module is unloaded.
+pub(crate) fn forget() {
+    *REMEMBERED.lock() = KVec::new();
+}

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Module-wide statistics in `/sys/kernel/pdmv2/`, one value a file.
+
+use crate::counters::{COUNT_NAMES, MODULE};
+use crate::proto::uapi::{Refusal, Skip};
+use crate::sys::sysfs::Directory;
+use kernel::prelude::*;
+use kernel::str::CString;
+
+/// `skipped-no-key` becomes `skipped_no_key`.
+fn file_name(prefix: &str, name: &str) -> Result<CString> {
+    let mut bytes = [0u8; 64];
+    let mut len = 0;
+    for (to, from) in bytes.iter_mut().zip([prefix, name].into_iter().flat_map(str::bytes)) {
+        *to = if from == b'-' { b'_' } else { from };
+        len += 1;
+    }
+    let text = core::str::from_utf8(bytes.get(..len).ok_or(EINVAL)?).map_err(|_| EINVAL)?;
+    Ok(CString::try_from_fmt(kernel::prelude::fmt!("{}", text))?)
+}
+
+/// Makes the directory.
+pub(crate) fn directory() -> Result<Directory> {
+    let mut directory = Directory::new(c"pdmv2")?;
+    for (index, name) in COUNT_NAMES.into_iter().enumerate() {
+        directory.add(file_name("", name)?, |index| MODULE.get(index), index)?;
+    }
+    for reason in Skip::ALL {
+        directory.add(file_name("skipped_", reason.name())?, |index| MODULE.skipped(index), reason as usize)?;
+    }
+    for reason in Refusal::ALL {
+        directory.add(file_name("refused_", reason.name())?, |index| MODULE.refused(index), reason as usize)?;
+    }
+    Ok(directory)
+}

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! The monotonic clock.
+
+use crate::bindings;
+
+/// Nanoseconds since boot, without suspend.
+pub(crate) fn now() -> u64 {
+    // SAFETY: may be called from any context.
+    let ns = unsafe { bindings::ktime_get() };
+    u64::try_from(ns).unwrap_or(0)
+}
+
+/// Nanoseconds in a second.
+pub(crate) const SECOND: u64 = 1_000_000_000;
+/// Nanoseconds in a millisecond.
+pub(crate) const MILLISECOND: u64 = 1_000_000;

@@ -16,7 +16,7 @@ pub fn encode(bytes: &[u8]) -> String {
 
 /// The bytes of a string of digit pairs; `None` when it is anything else.
 pub fn decode(text: &str) -> Option<Vec<u8>> {
-    if !text.is_ascii() || text.len() % 2 != 0 {
+    if !text.is_ascii() || !text.len().is_multiple_of(2) {
         return None;
     }
     (0..text.len()).step_by(2).map(|at| u8::from_str_radix(text.get(at..at + 2)?, 16).ok()).collect()

@@ -233,23 +233,6 @@ fn of_two_daemons_that_dial_each_other_both_end_on_one_generation() {
 }
 
 #[test]
-fn a_restarted_peer_is_noticed_and_negotiated_with_anew() {
-    run(async {
-        let (client, server) = pair("").await;
-        both_send(&client, &server, 1).await;
-        let port = {
-            // The same address again, with a module that kept what it had.
-            let kernel = server.stop().await;
-            assert_eq!(kernel.secrets("peer"), []);
-            kernel
-        };
-        let dialled = client.kernel.clone();
-        drop(port);
-        assert_eq!(dialled.sending("peer"), Some(1));
-    });
-}
-
-#[test]
 fn after_a_restart_of_the_dialling_host_a_greater_generation_is_negotiated() {
     run(async {
         let (one, _) = listener().await;

@@ -4,6 +4,9 @@
 
 use std::net::Ipv6Addr;
 
+use clap::builder::PossibleValuesParser;
+use pdmv2_proto::uapi::Mechanism;
+
 use super::{print, CliError};
 use crate::netlink::flow::Flow;
 use crate::netlink::{Client, Kernel};
@@ -47,8 +50,8 @@ pub struct Filter {
     #[arg(long)]
     port: Option<u16>,
 
-    /// Only flows on which this is sent: none, pdm, v2 or v2-encrypted.
-    #[arg(long)]
+    /// Only flows on which this is sent.
+    #[arg(long, value_parser = PossibleValuesParser::new(Mechanism::ALL.map(Mechanism::name)))]
     mechanism: Option<String>,
 
     /// Only flows of this association.

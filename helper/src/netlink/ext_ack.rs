@@ -140,7 +140,7 @@ fn find(
     let attributes = Attributes(request.get(start..end)?);
     let mut at = start;
     let mut seen: Vec<u16> = Vec::new();
-    for attribute in attributes.clone().map_while(Result::ok) {
+    for attribute in attributes.map_while(Result::ok) {
         seen.push(attribute.kind);
         let (value, next) = (at + 4, at + (4 + attribute.value.len()).next_multiple_of(4));
         if (at..next).contains(&wanted) {

@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+
+//! The published vectors in `docs/test-vectors/`, recomputed with the helper's own code. With `PDMV2_REGENERATE=1` in the
+//! environment the files are written anew instead of compared.
+
+mod common;
+
+use std::convert::Infallible;
+use std::net::Ipv6Addr;
+use std::path::PathBuf;
+
+use aes_gcm::aead::{Aead, KeyInit, Payload};
+use aes_gcm::{Aes128Gcm, Aes256Gcm};
+use common::{key, public};
+use hpke::rand_core::{TryCryptoRng, TryRng};
+use pdmv2::hex;
+use pdmv2::keys::schedule::Prk;
+use pdmv2::negotiate::binding::{info, transcript};
+use pdmv2::negotiate::message::Message;
+use pdmv2::negotiate::{Client, Exporter, Failure, Local, Server, Step};
+use pdmv2::secret::Secret;
+use pdmv2_proto::flow_id::FlowId;
+use pdmv2_proto::schedule::nonce;
+use pdmv2_proto::suite::Suite;
+use serde_json::{json, Value};
+
+/// Compares with the published file, or writes it.
+fn published(name: &str, value: &Value) {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/test-vectors").join(name);
+    let text = serde_json::to_string_pretty(value).unwrap() + "\n";
+    if std::env::var_os("PDMV2_REGENERATE").is_some() {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, text).unwrap();
+    } else {
+        let published = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        assert_eq!(text, published, "{name} differs from what the code computes");
+    }
+}
+
+struct Case {
+    suite: Suite,
+    salt: Vec<u8>,
+    shared_secret: Vec<u8>,
+    epoch: u16,
+    protocol: u8,
+    from: (&'static str, u16),
+    to: (&'static str, u16),
+    psntp: u16,
+    body: &'static str,
+}
+
+/// Wire profile `v2`.
+const PROFILE: u8 = 2;
+/// Option type and the length of an encrypted option.
+const OPTION: [u8; 2] = [0x0f, 0x22];
+/// Reserved 0, GLOBALPTR 1, scales 0x0a and 0x14, PSNLR 7, DTLR 8, DTLS 9.
+const BODY: &str = "0000000000010a14000700080009";
+
+fn seal(key: &[u8], nonce: &[u8; 12], aad: &[u8], body: &[u8]) -> Vec<u8> {
+    let payload = Payload { msg: body, aad };
+    match key.len() {
+        16 => Aes128Gcm::new_from_slice(key).unwrap().encrypt(nonce.into(), payload),
+        32 => Aes256Gcm::new_from_slice(key).unwrap().encrypt(nonce.into(), payload),
+        other => panic!("{other}"),
+    }
+    .unwrap()
+}
+
+impl Case {
+    fn compute(&self) -> Value {
+        let prk = Prk::extract(self.suite, &self.salt, &Secret::new(self.shared_secret.clone())).unwrap();
+        let octets = |text: &str| text.parse::<Ipv6Addr>().unwrap().octets();
+        let sender = FlowId {
+            local: octets(self.from.0),
+            remote: octets(self.to.0),
+            local_port: self.from.1,
+            remote_port: self.to.1,
+            protocol: self.protocol,
+        };
+        let key = prk.flow_key(PROFILE, u32::from(self.epoch), &sender).unwrap();
+        let version_epoch = (2 << 12 | self.epoch).to_be_bytes();
+        let aad = [OPTION, version_epoch, self.psntp.to_be_bytes()].concat();
+        let body = hex::decode(self.body).unwrap();
+        let sealed = seal(key.key.as_bytes(), &nonce(&key.base_nonce, self.psntp), &aad, &body);
+        let suite = &self.suite.id()[4..];
+        json!({
+            "suite": hex::encode(suite),
+            "salt": hex::encode(&self.salt),
+            "shared_secret": hex::encode(&self.shared_secret),
+            "prk": hex::encode(prk.secret().as_bytes()),
+            "secret_id": hex::encode(&prk.secret_id().unwrap()),
+            "profile": hex::encode(&[PROFILE]),
+            "epoch": hex::encode(&u32::from(self.epoch).to_be_bytes()),
+            "protocol": hex::encode(&[self.protocol]),
+            "saddr": hex::encode(&sender.local),
+            "daddr": hex::encode(&sender.remote),
+            "sport": hex::encode(&sender.local_port.to_be_bytes()),
+            "dport": hex::encode(&sender.remote_port.to_be_bytes()),
+            "key": hex::encode(key.key.as_bytes()),
+            "base_nonce": hex::encode(&key.base_nonce),
+            "psntp": hex::encode(&self.psntp.to_be_bytes()),
+            "aad": hex::encode(&aad),
+            "body": self.body,
+            "sealed": hex::encode(&sealed),
+        })
+    }
+}
+
+/// Vectors (a) and (b) of data-plane decisions, section 4, then more of the default suite.
+fn cases() -> Vec<Case> {
+    let a = || Case {
+        suite: Suite::DEFAULT,
+        salt: vec![0x11; 16],
+        shared_secret: vec![0x22; 32],
+        epoch: 0,
+        protocol: 17,
+        from: ("fd00::1", 1000),
+        to: ("fd00::2", 2000),
+        psntp: 0x1234,
+        body: BODY,
+    };
+    let b = Case {
+        suite: Suite { kem: 0x20, kdf: 3, aead: 2 },
+        shared_secret: vec![0x22; 64],
+        epoch: 0x123,
+        protocol: 58,
+        from: ("fd00::1", 0),
+        to: ("fd00::2", 0),
+        psntp: 0xabcd,
+        ..a()
+    };
+    vec![
+        a(),
+        b,
+        // The other direction.
+        Case { from: ("fd00::2", 2000), to: ("fd00::1", 1000), ..a() },
+        Case { epoch: 1, psntp: 0, ..a() },
+        Case { epoch: 4095, psntp: 0xffff, ..a() },
+        Case { protocol: 6, from: ("2001:db8::1", 49152), to: ("2001:db8:ffff::443", 443), ..a() },
+        Case { protocol: 58, from: ("fe80::1", 0), to: ("fe80::2", 0), epoch: 2, psntp: 1, ..a() },
+        // As negotiated: a salt of 32 bytes. And none at all.
+        Case { salt: (0..32).collect(), shared_secret: (32..64).collect(), ..a() },
+        Case { salt: vec![], body: "ffffffffffffffffffffffffffff", ..a() },
+    ]
+}
+
+#[test]
+fn key_schedule() {
+    let values: Vec<Value> = cases().iter().map(Case::compute).collect();
+    // What the decisions themselves print.
+    assert_eq!(values[0]["prk"], "9687eb2e09fb2dc69835d5a8f4af4c55b47716b953737a082ac283ccee578815");
+    assert_eq!(values[0]["key"], "43d6df13ddce990b0a98ffbe4e82c2bc");
+    assert_eq!(values[0]["base_nonce"], "4431f922280772b6594b6ae0");
+    assert_eq!(values[0]["aad"], "0f2220001234");
+    assert_eq!(values[0]["sealed"], "a6fdd8299d851f098844f7c70d35af43bf20c1dfba5d90ef47a42580d076");
+    assert_eq!(values[1]["base_nonce"], "49dfb7c8e17ddd1ba95cdae7");
+    assert_eq!(values[1]["sealed"], "d2d0c64ecf3b23a09e950045c5f8683258fb7a02e2851df1fe0f604d30c2");
+    published("key-schedule.json", &Value::Array(values));
+}
+
+/// Randomness that was drawn beforehand, in the order it is used.
+struct Drawn(Vec<[u8; 32]>);
+
+impl TryRng for Drawn {
+    type Error = Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+        unreachable!("only bytes are drawn")
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+        unreachable!("only bytes are drawn")
+    }
+
+    fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), Infallible> {
+        out.copy_from_slice(&self.0.remove(0));
+        Ok(())
+    }
+}
+
+impl TryCryptoRng for Drawn {}
+
+/// A TLS session whose exporter gives this.
+struct FixedPsk([u8; 32]);
+
+impl Exporter for FixedPsk {
+    fn export(&self, _context: &[u8]) -> Result<Secret, Failure> {
+        Ok(Secret::new(self.0.to_vec()))
+    }
+}
+
+#[test]
+fn negotiation() {
+    let (client_random, server_random) = ([0xc1; 32], [0x51; 32]);
+    let (ikm_r, ikm_e, salt) = ([0x52; 32], [0xe1; 32], [0x5a; 32]);
+    let tls = FixedPsk([0x95; 32]);
+    let (client_id, server_id) = (public(1), public(2));
+    let local = Local { idle: 300, last_generation: 6, lifetime: 86_400, ..Local::new(client_id, server_id) };
+    let peer = Local { idle: 600, last_generation: 4, ..Local::new(server_id, client_id) };
+
+    let mut client_rng = Drawn(vec![client_random, ikm_e, salt]);
+    let mut server_rng = Drawn(vec![server_random, ikm_r]);
+    let (mut client, m1) = Client::start(local, &mut client_rng);
+    let mut server = Server::new(peer);
+    let Ok(Step::Send(m2)) = server.receive(&m1, &tls, &mut server_rng) else { panic!() };
+    let Ok(Step::Send(m3)) = client.receive(&m2, &tls, &mut client_rng) else { panic!() };
+    let Ok(Step::Install(theirs)) = server.receive(&m3, &tls, &mut server_rng) else { panic!() };
+    let m4 = server.installed().unwrap();
+    let Ok(Step::Install(ours)) = client.receive(&m4, &tls, &mut client_rng) else { panic!() };
+    let m5 = client.installed().unwrap();
+    let Ok(Step::Activate(acknowledged)) = server.receive(&m5, &tls, &mut server_rng) else { panic!() };
+    assert!(matches!(client.receive(&acknowledged, &tls, &mut client_rng), Ok(Step::Done)));
+    assert_eq!(ours.shared_secret, theirs.shared_secret);
+    assert_eq!((ours.generation, theirs.generation), (7, 7));
+    assert!(client_rng.0.is_empty() && server_rng.0.is_empty());
+
+    let Ok(Message::Choice(choice)) = Message::decode(&m2) else { panic!() };
+    let Ok(Message::Encap(encap)) = Message::decode(&m3) else { panic!() };
+    let Ok(Message::Status(status)) = Message::decode(&m4) else { panic!() };
+    let Ok(Message::Installed(installed)) = Message::decode(&m5) else { panic!() };
+    let t = transcript(&m1, &m2);
+    let prk = Prk::extract(ours.suite, ours.salt.as_bytes(), &ours.shared_secret).unwrap();
+    let value = json!({
+        "suite": hex::encode(&ours.suite.id()[4..]),
+        "profile": hex::encode(&[ours.profile as u8]),
+        "client_identity_seed": hex::encode(&[1; 32]),
+        "client_identity": hex::encode(&client_id.0),
+        "server_identity_seed": hex::encode(&[2; 32]),
+        "server_identity": hex::encode(&server_id.0),
+        "client_random": hex::encode(&client_random),
+        "server_random": hex::encode(&server_random),
+        "client_idle": 300,
+        "server_idle": 600,
+        "client_last_generation": 6,
+        "server_last_generation": 4,
+        "generation": ours.generation,
+        "m1": hex::encode(&m1),
+        "ikm_r": hex::encode(&ikm_r),
+        "pk_r": hex::encode(&choice.pk_r),
+        "m2": hex::encode(&m2),
+        "transcript": hex::encode(&t),
+        "psk": hex::encode(&tls.0),
+        "psk_id": hex::encode(b"pdmv2-tls"),
+        "info": hex::encode(&info(&t, &client_id, &server_id)),
+        "ikm_e": hex::encode(&ikm_e),
+        "enc": hex::encode(&encap.enc),
+        "salt": hex::encode(ours.salt.as_bytes()),
+        "lifetime": ours.lifetime,
+        "sealed": hex::encode(&encap.sealed),
+        "m3": hex::encode(&m3),
+        "server_confirm": hex::encode(&status.confirm.unwrap()),
+        "m4": hex::encode(&m4),
+        "client_confirm": hex::encode(&installed.confirm),
+        "m5": hex::encode(&m5),
+        "acknowledged": hex::encode(&acknowledged),
+        "shared_secret": hex::encode(ours.shared_secret.as_bytes()),
+        "prk": hex::encode(prk.secret().as_bytes()),
+        "secret_id": hex::encode(&prk.secret_id().unwrap()),
+    });
+    assert_eq!(key(1).public(), Ok(client_id));
+    published("negotiation.json", &value);
+}

@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: GPL-2.0-only OR MIT
+"""Hosts: network namespaces, and links between them.
+
+The everyday topology is two hosts on a veth pair:
+
+    +-- client ------------+                      +-- server ------------+
+    |            veth0     |  netem, each way     |     veth0            |
+    |      fd00:1::1/64    +----------------------+     fd00:1::2/64     |
+    +----------------------+                      +----------------------+
+"""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+TOP = Path(__file__).resolve().parents[2]
+CLIENT, SERVER = "fd00:1::1", "fd00:1::2"
+LINK = "veth0"
+
+
+def run(*command, check=True, **options):
+    """Runs a command, and shows what it said where it failed."""
+    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, **options)
+    if check and done.returncode:
+        raise AssertionError(f"{' '.join(map(str, command))}: {done.returncode}\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def wait_until(condition, what, seconds=10.0, step=0.05):
+    """Waits for a condition; returns what made it true."""
+    end = time.monotonic() + seconds
+    while True:
+        if result := condition():
+            return result
+        if time.monotonic() > end:
+            raise AssertionError(f"after {seconds} s: {what}")
+        time.sleep(step)
+
+
+class Host:
+    """A network namespace. Threads enter it one by one; sockets made inside stay in it."""
+
+    def __init__(self, name):
+        self.name = name
+        run("ip", "netns", "add", name)
+        self._fd = os.open(f"/run/netns/{name}", os.O_RDONLY)
+        self.run("ip", "link", "set", "lo", "up")
+
+    @contextlib.contextmanager
+    def inside(self):
+        """The calling thread is in the namespace for a while."""
+        home = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+        os.setns(self._fd, os.CLONE_NEWNET)
+        try:
+            yield self
+        finally:
+            os.setns(home, os.CLONE_NEWNET)
+            os.close(home)
+
+    def run(self, *command, **options):
+        """Runs a command inside."""
+        with self.inside():
+            return run(*command, **options)
+
+    def start(self, *command, **options):
+        """Starts a command inside."""
+        with self.inside():
+            return subprocess.Popen([str(word) for word in command], **options)
+
+    def socket(self, *arguments):
+        with self.inside():
+            return socket.socket(*arguments)
+
+    def udp(self, address="::", port=0):
+        sock = self.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+        sock.bind((address, port))
+        sock.settimeout(5)
+        return sock
+
+    def tcp(self, address, port, timeout=10):
+        sock = self.socket(socket.AF_INET6, socket.SOCK_STREAM)
+        sock.settimeout(timeout)
+        sock.connect((address, port))
+        return sock
+
+    def sysctl(self, name, value):
+        self.run("sh", "-c", f"echo {value} >/proc/sys/{name.replace('.', '/')}")
+
+    def mac(self, device=LINK):
+        return self._link(device)[0]
+
+    def ifindex(self, device=LINK):
+        return self._link(device)[1]
+
+    def _link(self, device):
+        words = self.run("ip", "-o", "link", "show", "dev", device).split()
+        return words[words.index("link/ether") + 1], int(words[0].rstrip(":"))
+
+    def pids(self):
+        return [int(pid) for pid in run("ip", "netns", "pids", self.name).split()]
+
+    def close(self):
+        """Removes the namespace, with the processes that are left in it."""
+        for pid in self.pids():
+            if pid != os.getpid():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        os.close(self._fd)
+        run("ip", "netns", "del", self.name)
+
+
+def link(left, right, left_address, right_address, left_device=LINK, right_device=LINK, mtu=1500):
+    """Joins two hosts by a veth pair."""
+    run("ip", "link", "add", left_device, "netns", left.name, "type", "veth", "peer", right_device, "netns", right.name)
+    for host, device, address in ((left, left_device, left_address), (right, right_device, right_address)):
+        host.run("ip", "link", "set", device, "mtu", mtu, "up")
+        host.run("ip", "address", "add", f"{address}/64", "dev", device, "nodad")
+
+
+def delay(host, milliseconds, device=LINK, limit=10000):
+    """Delays what a host sends; 0 ends that."""
+    host.run("tc", "qdisc", "del", "dev", device, "root", check=False)
+    if milliseconds:
+        host.run("tc", "qdisc", "add", "dev", device, "root", "netem", "delay", f"{milliseconds}ms", "limit", limit)
+
+
+class Pair:
+    """The everyday topology."""
+
+    def __init__(self, milliseconds=0, mtu=1500, names=("client", "server")):
+        self.hosts = []
+        try:
+            self.client, self.server = (self._add(name) for name in names)
+            link(self.client, self.server, CLIENT, SERVER, mtu=mtu)
+            for host in self.hosts:
+                delay(host, milliseconds)
+            # What addresses are announced with is sent before anybody counts.
+            self.client.run("ping", "-c", 1, "-w", 5, SERVER)
+        except BaseException:
+            self.close()
+            raise
+
+    def _add(self, name):
+        self.hosts.append(Host(name))
+        return self.hosts[-1]
+
+    def close(self):
+        for host in self.hosts:
+            host.close()
+        self.hosts.clear()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+class Capture:
+    """tcpdump on a host's device, into a file."""
+
+    def __init__(self, host, path, device=LINK, expression="ip6"):
+        self.path = Path(path)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.unlink(missing_ok=True)
+        self._log = open(self.path.with_suffix(".log"), "w+", encoding="utf-8")
+        self._process = host.start(
+            *("tcpdump", "-i", device, "-w", self.path, "-U", "--immediate-mode", "-B", 32768, "-Z", "root", expression),
+            stderr=self._log,
+        )
+        wait_until(lambda: "listening on" in self._said(), f"tcpdump does not start: {self._said()}")
+
+    def _said(self):
+        return Path(self._log.name).read_text(encoding="utf-8")
+
+    def stop(self):
+        """Ends the capture when nothing more arrives, and returns the file."""
+        size = -1
+        while size != (now := self.path.stat().st_size if self.path.exists() else 0):
+            size = now
+            time.sleep(0.25)
+        self._process.send_signal(signal.SIGINT)
+        self._process.wait(10)
+        self._log.close()
+        said = self._said()
+        assert "0 packets dropped by kernel" in said, said
+        return self.path
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()

@@ -1,0 +1,164 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only OR MIT
+"""Opens every encrypted option of a capture with a key log (data-plane decisions, section 8).
+
+    opener.py CAPTURE KEYLOG...     a line for each option; fails if one does not open
+"""
+
+import ipaddress
+import sys
+from collections import defaultdict
+from dataclasses import dataclass
+
+from capture import Packet, read_pcap
+from option import Fields, aad, read_clear, read_pdm, read_v2
+from schedule import Secret, Suite, unseal
+
+
+@dataclass(frozen=True)
+class LogEntry:
+    """A line of a key log."""
+
+    association: str
+    secret: Secret
+    local: tuple
+    remote: tuple
+
+    def direction(self, flow):
+        """'out', 'in', or None where the entry is about other addresses."""
+        within = lambda text, prefixes: any(ipaddress.IPv6Address(text) in prefix for prefix in prefixes)
+        if within(flow.saddr, self.local) and within(flow.daddr, self.remote):
+            return "out"
+        if within(flow.saddr, self.remote) and within(flow.daddr, self.local):
+            return "in"
+        return None
+
+
+@dataclass(frozen=True)
+class Opened:
+    """An option that was read: what it says, and, where it was sealed, under which key and nonce."""
+
+    packet: Packet
+    mechanism: str
+    fields: Fields
+    direction: str | None = None
+    generation: int | None = None
+    key: bytes | None = None
+    nonce: int | None = None
+
+    @property
+    def flow(self):
+        return self.packet.flow
+
+
+class NotOpened(Exception):
+    """An option that no key of the log opens."""
+
+
+def read_key_log(*paths):
+    entries = []
+    for path in paths:
+        with open(path, encoding="ascii") as file:
+            for line in file:
+                label, name, kem, kdf, aead, profile, salt, secret, generation, local, remote = line.split()
+                if label != "PDMV2_SHARED_SECRET" or profile != "v2":
+                    raise ValueError(f"{path}: {label} {profile}")
+                prefixes = lambda text: tuple(ipaddress.IPv6Network(p) for p in text.split(","))
+                suite = Suite(int(kem, 16), int(kdf, 16), int(aead, 16))
+                salt = b"" if salt == "-" else bytes.fromhex(salt)
+                secret = Secret(bytes.fromhex(secret), salt, suite, int(generation))
+                entries.append(LogEntry(name, secret, prefixes(local), prefixes(remote)))
+    return entries
+
+
+def write_key_log(path, name, secret, local, remote):
+    """One line, as the helper writes it."""
+    suite = secret.suite
+    with open(path, "a", encoding="ascii") as file:
+        file.write(
+            f"PDMV2_SHARED_SECRET {name} {suite.kem:04x} {suite.kdf:04x} {suite.aead:04x} v2 {secret.salt.hex() or '-'} "
+            f"{secret.shared_secret.hex()} {secret.generation} {local} {remote}\n"
+        )
+
+
+class Opener:
+    """Keys of a log, derived once for each flow and epoch."""
+
+    def __init__(self, entries):
+        self.entries = entries
+        self.keys = {}
+
+    def key(self, entry, epoch, flow):
+        name = (entry.secret, epoch, flow)
+        if name not in self.keys:
+            self.keys[name] = entry.secret.flow_key(epoch, flow)
+        return self.keys[name]
+
+    def open(self, packet, option):
+        """Reads an option; of an encrypted one that no key opens, NotOpened is raised."""
+        if option.mechanism == "pdm":
+            return Opened(packet, "pdm", read_pdm(option.body))
+        if option.mechanism == "v2":
+            return Opened(packet, "v2", read_v2(option.body[:4], option.body[4:]))
+        if option.mechanism is None:
+            raise NotOpened(f"{packet.flow}: an option of {len(option.body)} bytes")
+        _, epoch, psntp = read_clear(option.body)
+        for entry in self.entries:
+            direction = entry.direction(packet.flow)
+            if direction is None:
+                continue
+            key, base_nonce = self.key(entry, epoch, packet.flow)
+            interior = unseal(entry.secret.suite, key, base_nonce, psntp, aad(option.body), option.body[4:])
+            if interior is not None:
+                fields = read_v2(option.body[:4], interior)
+                return Opened(packet, "v2-encrypted", fields, direction, entry.secret.generation, key, psntp)
+        raise NotOpened(f"{packet.flow}: epoch {epoch} PSN {psntp}")
+
+    def options(self, packets):
+        """Every option of some packets."""
+        for packet in packets:
+            for option in packet.options:
+                yield self.open(packet, option)
+
+
+def open_capture(capture, *key_logs):
+    """Every option of a capture, in order."""
+    return list(Opener(read_key_log(*key_logs)).options(read_pcap(capture)))
+
+
+def by_flow(options):
+    """The options of each 5-tuple as sent, in order."""
+    flows = defaultdict(list)
+    for option in options:
+        flows[option.flow].append(option)
+    return dict(flows)
+
+
+def repeated_pairs(options):
+    """(key, nonce) pairs that more than one option was sealed under."""
+    seen, repeated = set(), []
+    for option in options:
+        if option.key is not None:
+            pair = (option.key, option.nonce)
+            (repeated.append if pair in seen else seen.add)(pair)
+    return repeated
+
+
+def main():
+    if len(sys.argv) < 3:
+        sys.exit(__doc__.strip())
+    options = open_capture(sys.argv[1], *sys.argv[2:])
+    for o in options:
+        f = o.fields
+        print(
+            f"{o.packet.time:.6f} {o.flow.saddr}.{o.flow.sport} > {o.flow.daddr}.{o.flow.dport} {o.flow.protocol} "
+            f"{o.mechanism} generation {o.generation} epoch {f.epoch} PSN {f.psntp} GLOBALPTR {f.globalptr} "
+            f"PSNLR {f.psnlr} DTLR {f.dtlr_seconds * 1e3:.3f} ms DTLS {f.dtls_seconds * 1e3:.3f} ms"
+        )
+    repeated = repeated_pairs(options)
+    print(f"{len(options)} options read; {len(repeated)} (key, nonce) pairs more than once")
+    sys.exit(bool(repeated))
+
+
+if __name__ == "__main__":
+    main()

@@ -21,7 +21,7 @@ mod netlink;
 mod output;
 mod policy;
 // The protocol core serves the helper too, so that not all of it is used here.
-#[allow(dead_code)]
+#[allow(dead_code, unreachable_pub)]
 #[path = "../proto/src/lib.rs"]
 mod proto;
 mod secret;

@@ -242,7 +242,7 @@ impl Look<'_> {
     ) -> Result<(), Skip> {
         let flow = find(bucket, &headers.flow_sent()).ok_or(Skip::NoMemory)?;
         // Every Nth packet, counted from the flow's first.
-        if flow.packets_out % u64::from(rule.sample) != 0 {
+        if flow.packets_out.checked_rem(u64::from(rule.sample)).is_some_and(|rest| rest != 0) {
             return Err(Skip::Sampled);
         }
         let (len, mtu) = (packet.len(), packet.mtu());

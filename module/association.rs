@@ -52,11 +52,13 @@ pub(crate) struct Association {
 }
 
 impl Association {
+    /// Whether its scope holds a flow on this interface: link-local addresses mean something only on their own.
+    pub(crate) fn is_bound_to(&self, id: &FlowId, ifindex: u32) -> bool {
+        !is_link_local(&id.remote) || self.ifindex == ifindex
+    }
+
     /// How well it covers a flow: the lengths of the longest remote and local prefix, bits. `None` if it does not.
     fn covers(&self, id: &FlowId) -> Option<(u8, u8)> {
-        if is_link_local(&id.remote) && self.ifindex == 0 {
-            return None;
-        }
         let longest = |prefixes: &[Prefix], address| prefixes.iter().filter(|p| p.contains(address)).map(Prefix::len).max();
         Some((longest(&self.remote, &id.remote)?, longest(&self.local, &id.local)?))
     }

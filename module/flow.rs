@@ -94,7 +94,7 @@ impl Flow {
     }
 
     /// The association that covers the flow, looked up anew when the namespace's associations changed.
-    pub(crate) fn association(&mut self, namespace: &Namespace, section: &rcu::Guard) -> Option<Arc<Association>> {
+    pub(crate) fn association(&mut self, namespace: &Namespace, section: &rcu::Guard) -> Option<&Arc<Association>> {
         let version = namespace.association_version();
         if version != self.association_version {
             let found = namespace.associations.read(section).and_then(|all| all.of(&self.id)).cloned();
@@ -110,7 +110,18 @@ impl Flow {
             self.association = found;
             self.association_version = version;
         }
-        self.association.clone()
+        self.association.as_ref()
+    }
+
+    /// Likewise, for a packet on this interface.
+    pub(crate) fn association_on(
+        &mut self,
+        ifindex: u32,
+        namespace: &Namespace,
+        section: &rcu::Guard,
+    ) -> Option<Arc<Association>> {
+        let id = self.id;
+        self.association(namespace, section).filter(|a| a.is_bound_to(&id, ifindex)).cloned()
     }
 
     /// The association found last.
@@ -147,13 +158,14 @@ impl Flow {
     /// Makes certain that the next packet can be sealed, or says why not and asks for what is missing.
     pub(crate) fn prepare_sending(
         &mut self,
+        ifindex: u32,
         namespace: &Namespace,
         section: &rcu::Guard,
         now: u64,
         questions: &mut Questions,
         notices: &mut Notices,
     ) -> Result<(), Skip> {
-        let association = self.association(namespace, section).ok_or(Skip::NoAssociation)?;
+        let association = self.association_on(ifindex, namespace, section).ok_or(Skip::NoAssociation)?;
         let generation = association.secrets.sending_generation();
         if self.sending.as_ref().is_none_or(|s| s.secret.generation != generation) {
             self.close_sending();

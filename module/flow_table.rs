@@ -7,7 +7,7 @@
 use crate::flow::Flow;
 use crate::proto::flow_id::FlowId;
 use crate::sys::hash::HashKey;
-use crate::sys::lock::{self, Guard, Locks};
+use crate::sys::lock::{self, Class, Guard, Locks};
 use crate::sys::time::SECOND;
 use kernel::prelude::*;
 use kernel::sync::atomic::{Atomic, Relaxed};
@@ -34,8 +34,8 @@ impl FlowTable {
         let buckets = (flows as usize).next_power_of_two().clamp(256, 1 << 20);
         Ok(Self {
             hash: HashKey::random(),
-            buckets: lock::slice(buckets, KVec::new)?,
-            pending: lock::slice(PENDING, || None)?,
+            buckets: lock::slice(Class::Bucket, buckets, KVec::new)?,
+            pending: lock::slice(Class::Pending, PENDING, || None)?,
             count: Atomic::new(0),
         })
     }

@@ -89,6 +89,16 @@ u32 pdmv2_out_facts(const struct sk_buff *skb, const struct nf_hook_state *state
 	return facts;
 }
 
+u32 pdmv2_out_ifindex(const struct nf_hook_state *state)
+{
+	return state->out ? state->out->ifindex : 0;
+}
+
+u32 pdmv2_in_ifindex(const struct nf_hook_state *state)
+{
+	return state->in ? state->in->ifindex : 0;
+}
+
 u32 pdmv2_out_mtu(const struct sk_buff *skb)
 {
 	u32 mtu = ip6_skb_dst_mtu(skb);
@@ -229,9 +239,12 @@ void pdmv2_skb_insert(struct sk_buff *skb, u32 at, u32 replaces, const u8 *heade
 	hdr->payload_len = payload <= IPV6_MAXPLEN ? htons(payload) : 0;
 }
 
-void pdmv2_lock_init(spinlock_t *lock)
+void pdmv2_lock_init(spinlock_t *lock, enum pdmv2_lock_class class)
 {
+	static struct lock_class_key keys[PDMV2_LOCK_CLASSES];
+
 	spin_lock_init(lock);
+	lockdep_set_class(lock, &keys[class]);
 }
 
 void pdmv2_lock(spinlock_t *lock)

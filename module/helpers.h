@@ -28,6 +28,8 @@ enum pdmv2_out_fact {
 };
 
 u32 pdmv2_out_facts(const struct sk_buff *skb, const struct nf_hook_state *state);
+u32 pdmv2_out_ifindex(const struct nf_hook_state *state);
+u32 pdmv2_in_ifindex(const struct nf_hook_state *state);
 u32 pdmv2_out_mtu(const struct sk_buff *skb);
 u32 pdmv2_gso_segs(const struct sk_buff *skb);
 struct sk_buff *pdmv2_gso_segment(struct sk_buff *skb, const struct nf_hook_state *state);
@@ -49,7 +51,16 @@ u32 pdmv2_skb_len(const struct sk_buff *skb);
 void pdmv2_skb_insert(struct sk_buff *skb, u32 at, u32 replaces, const u8 *header, u32 len, u32 named_at);
 int pdmv2_skb_make_room(struct sk_buff *skb, u32 growth, u32 at);
 
-void pdmv2_lock_init(spinlock_t *lock);
+/* In the order in which they are taken. */
+enum pdmv2_lock_class {
+	PDMV2_LOCK_BUCKET,
+	PDMV2_LOCK_PENDING,
+	PDMV2_LOCK_SECRETS,
+	PDMV2_LOCK_BUDGET,
+	PDMV2_LOCK_CLASSES,
+};
+
+void pdmv2_lock_init(spinlock_t *lock, enum pdmv2_lock_class class);
 void pdmv2_lock(spinlock_t *lock);
 void pdmv2_unlock(spinlock_t *lock);
 

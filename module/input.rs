@@ -49,6 +49,7 @@ pub(crate) fn incoming(namespace: &Namespace, mut packet: Incoming<'_>) -> Verdi
         now: time::now(),
         id: headers.flow_received(),
         payload: headers.payload_len > 0,
+        ifindex: packet.ifindex(),
     };
     let options = headers.final_options.and_then(|(at, len)| head.get(at..at.checked_add(len)?));
     let verdict = match options.and_then(|header| Some((header, scan(header, option_type())?))) {
@@ -86,6 +87,7 @@ struct Arrived<'a> {
     now: u64,
     id: FlowId,
     payload: bool,
+    ifindex: u32,
 }
 
 /// An option that was accepted.
@@ -214,7 +216,7 @@ impl Arrived<'_> {
         questions: &mut Questions,
         notices: &mut Notices,
     ) -> Result<Accepted, Refusal> {
-        let association = flow.association(self.namespace, self.section).ok_or(Refusal::NoAssociation)?;
+        let association = flow.association_on(self.ifindex, self.namespace, self.section).ok_or(Refusal::NoAssociation)?;
         *on_failure = association.on_failure;
         let generations = association.secrets.accepted_generations();
         let accepted = generations.split(|g| *g == 0).next().unwrap_or(&[]);

@@ -11,7 +11,7 @@ use crate::policy::{Policy, IDLE_S};
 use crate::proto::prefix::is_link_local;
 use crate::proto::uapi::Event;
 use crate::sys::hooks::{Hooked, Hooks, Verdict};
-use crate::sys::lock;
+use crate::sys::lock::{self, Class};
 use crate::sys::periodic::{Periodic, Run};
 use crate::sys::pernet::{Net, PerNet};
 use crate::sys::rcu::RcuCell;
@@ -63,8 +63,8 @@ impl PerNet for Namespace {
             counters: Counters::new(),
             // "initialised to the value 1"
             global_pointers: [Atomic::new(1), Atomic::new(1)],
-            acquires: lock::boxed(Budget::new())?,
-            events: lock::boxed(Budget::new())?,
+            acquires: lock::boxed(Class::Budget, Budget::new())?,
+            events: lock::boxed(Class::Budget, Budget::new())?,
             active: KBox::pin_init(new_mutex!(Active::default()), GFP_KERNEL)?,
         };
         Ok(KBox::new(namespace, GFP_KERNEL)?)

@@ -123,6 +123,7 @@ impl Look<'_> {
         let Ok(headers) = Headers::parse(head, packet.len()) else {
             let source = head.get(8..24).and_then(|s| s.try_into().ok()).unwrap_or([0; 16]);
             self.count(&source, packets);
+            self.namespace.counters.skip(Skip::Malformed, u64::from(packets));
             return Outcome::Done;
         };
         let id = headers.flow_sent();
@@ -147,7 +148,7 @@ impl Look<'_> {
             .and_then(|()| match mechanism {
                 Mechanism::V2Encrypted => find(&mut bucket, &id)
                     .ok_or(Skip::NoSocket)?
-                    .prepare_sending(self.namespace, self.section, self.now, &mut questions, &mut notices),
+                    .prepare_sending(packet.ifindex(), self.namespace, self.section, self.now, &mut questions, &mut notices),
                 _ => Ok(()),
             });
         if allowed.is_ok() && splitting == Splitting::Possible {

@@ -9,7 +9,7 @@ use crate::proto::suite::Suite;
 use crate::proto::uapi::{SecretState, EPOCH_MAX, SECRET_ID_LEN};
 use crate::sys::hash::HashKey;
 use crate::sys::hmac::Prk;
-use crate::sys::lock::{self, BhLock};
+use crate::sys::lock::{self, BhLock, Class};
 use crate::sys::time::SECOND;
 use kernel::prelude::*;
 use kernel::sync::atomic::{Acquire, Atomic, AtomicFlag, Full, Relaxed, Release};
@@ -188,7 +188,7 @@ impl Secrets {
     /// None yet.
     pub(crate) fn new() -> Result<Self> {
         Ok(Self {
-            held: lock::boxed([None, None])?,
+            held: lock::boxed(Class::Secrets, [None, None])?,
             sending: Atomic::new(0),
             accepted: [Atomic::new(0), Atomic::new(0)],
         })

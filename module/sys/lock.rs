@@ -7,6 +7,30 @@ use core::cell::UnsafeCell;
 use core::ops::{Deref, DerefMut};
 use kernel::prelude::*;
 
+/// The kinds of lock, in the order in which they are taken.
+#[derive(Clone, Copy)]
+pub(crate) enum Class {
+    /// A bucket of flows.
+    Bucket,
+    /// A slot of pending entries.
+    Pending,
+    /// The secrets of an association.
+    Secrets,
+    /// A budget.
+    Budget,
+}
+
+impl Class {
+    fn as_raw(self) -> bindings::pdmv2_lock_class {
+        match self {
+            Self::Bucket => bindings::pdmv2_lock_class_PDMV2_LOCK_BUCKET,
+            Self::Pending => bindings::pdmv2_lock_class_PDMV2_LOCK_PENDING,
+            Self::Secrets => bindings::pdmv2_lock_class_PDMV2_LOCK_SECRETS,
+            Self::Budget => bindings::pdmv2_lock_class_PDMV2_LOCK_BUDGET,
+        }
+    }
+}
+
 /// A value behind a spin lock, taken with bottom halves disabled. Made only in place by [`boxed`] and [`slice`], as a
 /// lock must not move.
 pub(crate) struct BhLock<T> {
@@ -27,9 +51,9 @@ pub(crate) struct Guard<'a, T> {
 }
 
 /// A lock in a box.
-pub(crate) fn boxed<T>(value: T) -> Result<KBox<BhLock<T>>> {
+pub(crate) fn boxed<T>(class: Class, value: T) -> Result<KBox<BhLock<T>>> {
     let lock = KBox::new(BhLock::raw(value), GFP_KERNEL)?;
-    lock.init();
+    lock.init(class);
     Ok(lock)
 }
 
@@ -37,13 +61,13 @@ pub(crate) fn boxed<T>(value: T) -> Result<KBox<BhLock<T>>> {
 pub(crate) struct Locks<T>(KVVec<BhLock<T>>);
 
 /// `count` locks around what `make` makes.
-pub(crate) fn slice<T>(count: usize, mut make: impl FnMut() -> T) -> Result<Locks<T>> {
+pub(crate) fn slice<T>(class: Class, count: usize, mut make: impl FnMut() -> T) -> Result<Locks<T>> {
     let mut locks = KVVec::with_capacity(count, GFP_KERNEL)?;
     for _ in 0..count {
         locks.push(BhLock::raw(make()), GFP_KERNEL)?;
     }
     // From here on the vector neither grows nor moves its elements.
-    locks.iter().for_each(BhLock::init);
+    locks.iter().for_each(|lock| lock.init(class));
     Ok(Locks(locks))
 }
 
@@ -74,9 +98,9 @@ impl<T> BhLock<T> {
         Self { lock: UnsafeCell::new(bindings::spinlock_t::default()), value: UnsafeCell::new(value) }
     }
 
-    fn init(&self) {
+    fn init(&self, class: Class) {
         // SAFETY: the lock has its final address, and nobody has taken it yet.
-        unsafe { bindings::pdmv2_lock_init(self.lock.get()) };
+        unsafe { bindings::pdmv2_lock_init(self.lock.get(), class.as_raw()) };
     }
 
     /// Takes the lock.

@@ -102,6 +102,12 @@ impl Outgoing<'_> {
         unsafe { bindings::pdmv2_skb_len(self.skb) as usize }
     }
 
+    /// The interface it leaves by.
+    pub(crate) fn ifindex(&self) -> u32 {
+        // SAFETY: valid.
+        unsafe { bindings::pdmv2_out_ifindex(self.state) }
+    }
+
     /// The path MTU the output path will hold it to, bytes.
     pub(crate) fn mtu(&self) -> usize {
         // SAFETY: valid, with a route, as LOCAL_OUT packets have.
@@ -188,6 +194,12 @@ impl Incoming<'_> {
     pub(crate) fn len(&self) -> usize {
         // SAFETY: valid.
         unsafe { bindings::pdmv2_skb_len(self.skb) as usize }
+    }
+
+    /// The interface it arrived by.
+    pub(crate) fn ifindex(&self) -> u32 {
+        // SAFETY: valid.
+        unsafe { bindings::pdmv2_in_ifindex(self.state) }
     }
 
     /// The path MTU back to the packet's source, bytes.

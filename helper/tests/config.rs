@@ -77,6 +77,13 @@ fn everything_is_read() {
 }
 
 #[test]
+fn the_example_is_right() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("pdmv2.example.toml");
+    let config = pdmv2::config::load(&path).unwrap();
+    assert_eq!((config.peers.len(), config.policy.rules.len()), (1, 1));
+}
+
+#[test]
 fn defaults_suffice() {
     let config = read("[host]\nprivate-key-file = \"k\"\n").unwrap();
     assert_eq!(config.host.listen.to_string(), "[::]:4480");

@@ -254,6 +254,8 @@ fn after_a_restart_of_the_dialling_host_a_greater_generation_is_negotiated() {
         let client = start(1, config(1, 2, Some(port), ""), one, kernel);
         both_send(&client, &server, 3).await;
         assert_eq!(client.kernel.secrets("peer"), [(2, "retired".to_owned()), (3, "send".to_owned())]);
+        // A clean exit leaves none, not even one of an earlier daemon.
+        assert_eq!(client.stop().await.secrets("peer"), []);
     });
 }
 

@@ -22,6 +22,7 @@ use crate::netlink::notice::Notice;
 use crate::netlink::policy::Policy;
 use crate::netlink::secret::NewSecret;
 use crate::netlink::{Error, Kernel};
+use crate::output::protocol;
 
 /// How long the older generation is still accepted once the newer is sent under.
 pub const OVERLAP: Duration = Duration::from_secs(60);
@@ -83,6 +84,10 @@ struct Pair {
     last_generation: u64,
     peer_idle: Option<u32>,
     held: Vec<Held>,
+    /// Generations that the module holds from an earlier daemon; nobody has their keys any more.
+    inherited: Vec<u64>,
+    /// When they are deleted, once a newer one is sent under.
+    inherited_until: Option<Duration>,
 }
 
 impl Pair {
@@ -139,7 +144,8 @@ impl Keeper {
         let before = keeper.kernel.associations()?;
         for pair in &mut keeper.pairs {
             let known = before.iter().filter(|known| known.name == pair.peer.name).flat_map(|known| &known.secrets);
-            pair.last_generation = known.map(|secret| secret.generation).max().unwrap_or(0);
+            pair.inherited = known.map(|secret| secret.generation).collect();
+            pair.last_generation = pair.inherited.iter().copied().max().unwrap_or(0);
         }
         // Those that go make room first: their prefixes may be another's now.
         for gone in before.iter().filter(|known| keeper.pairs.iter().all(|pair| pair.peer.name != known.name)) {
@@ -264,6 +270,7 @@ impl Keeper {
         let Some(known) = known else {
             warn!(peer = pair.peer.name, "the module lost the association; it is made again, with the policy");
             pair.held.clear();
+            pair.inherited.clear();
             self.kernel.association_set(&pair.association())?;
             self.kernel.policy_set(&self.policy)?;
             return Ok(());
@@ -277,20 +284,19 @@ impl Keeper {
             }
         }
         pair.last_generation = pair.last_generation.max(newest.map_or(0, |secret| secret.generation));
-        let still = |held: &Held| Some(held.generation) == keep;
-        pair.held.retain(still);
+        pair.held.retain(|held| Some(held.generation) == keep);
+        pair.inherited.retain(|generation| Some(*generation) == keep);
         Ok(())
     }
 
+    /// Receive keys only: sending keys are asked for once the generation is sent under.
     fn install_live(&mut self, index: usize, generation: u64) -> Result<(), KeeperError> {
         let flows = self.kernel.flows()?;
         let pair = self.pairs.get(index).ok_or(KeeperError::NoPeer)?;
         let mut names = Vec::new();
         for flow in flows.iter().map(|flow| flow.id).filter(|flow| pair.covers(flow)) {
-            for direction in [KeyDirection::Receive, KeyDirection::Send] {
-                let association = pair.peer.name.clone();
-                names.push(KeyName { association, generation, direction, flow, epoch: 0 });
-            }
+            let association = pair.peer.name.clone();
+            names.push(KeyName { association, generation, direction: KeyDirection::Receive, flow, epoch: 0 });
         }
         for name in names {
             if let Err(error) = self.acquire(&name) {
@@ -323,6 +329,7 @@ impl Keeper {
             older.retires.get_or_insert(now + OVERLAP);
             older.renew = None;
         }
+        pair.inherited_until = Some(now + OVERLAP);
         Ok(())
     }
 
@@ -367,7 +374,8 @@ impl Keeper {
             }
             Some(event) => {
                 let (reason, count) = (notice.reason.as_deref(), notice.count);
-                warn!(association, reason, count, "{}", event.name());
+                let flow = notice.flow.as_ref().map(flow_text);
+                warn!(association, flow, reason, count, "{}", event.name());
                 Vec::new()
             }
             None => Vec::new(),
@@ -409,6 +417,13 @@ impl Keeper {
                     debug!(peer = pair.peer.name, generation = held.generation, "{error}");
                 }
             }
+            if pair.inherited_until.take_if(|at| *at <= now).is_some() {
+                for generation in pair.inherited.drain(..) {
+                    if let Err(error) = self.kernel.secret_del(&pair.peer.name, generation) {
+                        debug!(peer = pair.peer.name, generation, "{error}");
+                    }
+                }
+            }
             let expired = pair.held.iter().any(|held| held.expires <= now && held.state == SecretState::Send);
             pair.held.retain(|held| !over(held));
             let newest = pair.newest();
@@ -424,9 +439,11 @@ impl Keeper {
     /// Deletes the secrets from the module and wipes them here.
     pub fn stop(&mut self) {
         for pair in &mut self.pairs {
-            for held in pair.held.drain(..) {
-                if let Err(error) = self.kernel.secret_del(&pair.peer.name, held.generation) {
-                    warn!(peer = pair.peer.name, generation = held.generation, "{error}");
+            let held = pair.held.drain(..).map(|held| held.generation);
+            for generation in held.chain(pair.inherited.drain(..)) {
+                if let Err(error) = self.kernel.secret_del(&pair.peer.name, generation) {
+                    // The module ended it already.
+                    debug!(peer = pair.peer.name, generation, "{error}");
                 }
             }
         }
@@ -442,7 +459,14 @@ fn pair(peer: &Peer) -> Result<Pair, KeeperError> {
         })?,
         None => 0,
     };
-    Ok(Pair { peer: peer.clone(), ifindex, last_generation: 0, peer_idle: None, held: Vec::new() })
+    Ok(Pair { peer: peer.clone(), ifindex, last_generation: 0, peer_idle: None, held: Vec::new(), inherited: Vec::new(), inherited_until: None })
+}
+
+/// A flow, for messages.
+fn flow_text(flow: &FlowId) -> String {
+    let side = |address: [u8; 16], port: u16| SocketAddr::new(Ipv6Addr::from(address).into(), port);
+    let (local, remote) = (side(flow.local, flow.local_port), side(flow.remote, flow.remote_port));
+    format!("{} {local} {remote}", protocol::name(flow.protocol))
 }
 
 /// An interface's number.

@@ -61,6 +61,15 @@ impl ExtAck {
         if let Some(missing) = missing {
             ack.attribute = missing_path(request, nest.map(|at| at as usize), missing as u16);
         }
+        // The module starts its words with the attribute's own name, which the path ends with.
+        let own = ack.attribute.as_deref().and_then(|path| path.rsplit('.').next()).map(|name| {
+            name.split('[').next().unwrap_or(name).to_owned()
+        });
+        if let (Some(own), Some(message)) = (own, &mut ack.message) {
+            if let Some(rest) = message.strip_prefix(&own).and_then(|rest| rest.strip_prefix(": ")) {
+                *message = rest.to_owned();
+            }
+        }
         ack
     }
 }
@@ -199,8 +208,9 @@ mod tests {
             (64, "rule[2]"),
             (100, "rule[2].local.length"),
         ] {
+            let own = expected.rsplit('.').next().unwrap().split('[').next().unwrap();
             let echo = ack(|a| {
-                a.text(ATTR_MSG, "no").u32(ATTR_OFFS, at);
+                a.text(ATTR_MSG, &format!("{own}: no")).u32(ATTR_OFFS, at);
             });
             let got = ExtAck::parse(NLM_F_ACK_TLVS | NLM_F_CAPPED, &echo, &request);
             let expected = ExtAck { message: Some("no".into()), attribute: Some(expected.into()) };

@@ -4,6 +4,7 @@
 
 use crate::key::FlowKey;
 use crate::proto::flow_id::FlowId;
+use crate::proto::prefix::Prefix;
 use crate::proto::psn::SendCounter;
 use crate::proto::suite::Suite;
 use crate::proto::uapi::{SecretState, EPOCH_MAX, SECRET_ID_LEN};
@@ -19,7 +20,7 @@ use kernel::sync::Arc;
 const FLOORS: usize = 1024;
 /// A flow keeps its state at least for this part of its secret's lifetime.
 const AGE_DIVISOR: u64 = 2048;
-/// Secrets the module can remember to have sent under; past it no more are taken for sending.
+/// Secrets and address ranges the module can remember to have sent under; past it no more are taken for sending.
 const REMEMBERED_MAX: usize = 1 << 17;
 
 /// One generation of an association's secret.
@@ -134,9 +135,17 @@ impl Secret {
     }
 }
 
+/// A secret that was sent under, and an address range it was sent from. The key of a flow depends on its source address,
+/// so that the two ends of one secret, in two namespaces of one machine, do not share a key.
+#[derive(Clone, Copy)]
+struct SentUnder {
+    id: [u8; SECRET_ID_LEN],
+    from: Prefix,
+}
+
 kernel::sync::global_lock! {
     // SAFETY: initialised at the start of module initialisation.
-    unsafe(uninit) static REMEMBERED: Mutex<KVec<[u8; SECRET_ID_LEN]>> = KVec::new();
+    unsafe(uninit) static REMEMBERED: Mutex<KVec<SentUnder>> = KVec::new();
 }
 
 /// Makes the memory of secrets usable.
@@ -149,21 +158,39 @@ pub(crate) unsafe fn init() {
     unsafe { REMEMBERED.init() };
 }
 
-/// Whether this secret was sent under since the module was loaded.
-pub(crate) fn was_sent_under(id: &[u8; SECRET_ID_LEN]) -> bool {
-    REMEMBERED.lock().binary_search(id).is_ok()
+/// Forgets every secret that was sent under, as the module is unloaded.
+pub(crate) fn forget() {
+    *REMEMBERED.lock() = KVec::new();
 }
 
-/// Remembers until unload that this secret is sent under. Fails if it was before, in whatever namespace, or if no more can
-/// be remembered.
-fn remember(id: &[u8; SECRET_ID_LEN]) -> Result {
+/// Whether this secret was sent under from any of these addresses. The list is sorted by identifier.
+fn overlaps(remembered: &[SentUnder], id: &[u8; SECRET_ID_LEN], from: &[Prefix]) -> bool {
+    let first = remembered.partition_point(|r| r.id < *id);
+    let same = remembered.iter().skip(first).take_while(|r| r.id == *id);
+    same.into_iter().any(|r| from.iter().any(|prefix| prefix.overlaps(&r.from)))
+}
+
+/// Whether this secret was sent under from any of these addresses since the module was loaded.
+pub(crate) fn was_sent_under(id: &[u8; SECRET_ID_LEN], from: &[Prefix]) -> bool {
+    overlaps(&REMEMBERED.lock(), id, from)
+}
+
+/// Remembers until unload that this secret is sent under from these addresses. Fails if it was before, in whatever
+/// namespace, or if no more can be remembered.
+fn remember(id: &[u8; SECRET_ID_LEN], from: &[Prefix]) -> Result {
     let mut remembered = REMEMBERED.lock();
-    let Err(place) = remembered.binary_search(id) else { return Err(EALREADY) };
-    if remembered.len() >= REMEMBERED_MAX {
+    if overlaps(&remembered, id, from) {
+        return Err(EALREADY);
+    }
+    if remembered.len().saturating_add(from.len()) > REMEMBERED_MAX {
         return Err(ENOSPC);
     }
-    remembered.reserve(1, GFP_KERNEL)?;
-    remembered.insert_within_capacity(place, *id).map_err(|_| ENOMEM)
+    remembered.reserve(from.len(), GFP_KERNEL)?;
+    let place = remembered.partition_point(|r| r.id < *id);
+    for prefix in from {
+        remembered.insert_within_capacity(place, SentUnder { id: *id, from: *prefix }).map_err(|_| ENOMEM)?;
+    }
+    Ok(())
 }
 
 /// A secret and what it is used for now.
@@ -241,8 +268,8 @@ impl Secrets {
         Ok(())
     }
 
-    /// Sends under a generation from now on, and retires the other.
-    pub(crate) fn activate(&self, generation: u64) -> Result {
+    /// Sends under a generation from these addresses from now on, and retires the other.
+    pub(crate) fn activate(&self, generation: u64, from: &[Prefix]) -> Result {
         let id = {
             let held = self.held.lock();
             let chosen = held.iter().flatten().find(|h| h.secret.generation == generation).ok_or(ENOENT)?;
@@ -251,7 +278,7 @@ impl Secrets {
             }
             chosen.secret.id
         };
-        remember(&id)?;
+        remember(&id, from)?;
         let mut held = self.held.lock();
         for h in held.iter_mut().flatten() {
             h.state = if h.secret.generation == generation { SecretState::Send } else { SecretState::Retired };
@@ -281,9 +308,4 @@ impl Secrets {
         }
         self.publish(&held);
     }
-}
-
-/// Forgets every secret that was sent under, as the module is unloaded.
-pub(crate) fn forget() {
-    *REMEMBERED.lock() = KVec::new();
 }

@@ -90,7 +90,8 @@ impl Do for Set {
         }
         let key_mode = attributes.get(KEY_MODE).and_then(|a| KeyMode::from_u8(a.u8())).unwrap_or(KeyMode::Helper);
         let secrets = match &old {
-            Some(old) if old.key_mode == key_mode => old.secrets.clone(),
+            // What was sent under is remembered with the addresses it was sent from: others need another secret.
+            Some(old) if old.key_mode == key_mode && *old.local == *local => old.secrets.clone(),
             _ => Arc::new(Secrets::new()?, GFP_KERNEL_ACCOUNT)?,
         };
         let association = Association {
@@ -101,10 +102,13 @@ impl Do for Set {
             local,
             remote,
             peer_idle: attributes.get(PEER_IDLE).map_or(0, |a| a.u32()),
-            secrets,
+            secrets: secrets.clone(),
         };
         all.push(Arc::new(association, GFP_KERNEL_ACCOUNT)?, GFP_KERNEL_ACCOUNT)?;
         namespace.replace_associations(Some(KBox::new(Associations(all), GFP_KERNEL_ACCOUNT)?));
+        if let Some(old) = old.filter(|old| !Arc::ptr_eq(&old.secrets, &secrets)) {
+            wipe(namespace, old.secrets.remove(|_| true));
+        }
         Ok(())
     }
 }
@@ -133,7 +137,7 @@ impl Do for Del {
     }
 }
 
-fn write_secret(m: &mut Writer, held: &Held, now: u64) -> Result {
+fn write_secret(m: &mut Writer, held: &Held, local: &[Prefix], now: u64) -> Result {
     use attr::secret::*;
     let secret = &held.secret;
     m.u64(GENERATION, secret.generation)?;
@@ -143,7 +147,7 @@ fn write_secret(m: &mut Writer, held: &Held, now: u64) -> Result {
     m.u16(AEAD, secret.suite.aead)?;
     m.u32(LIFETIME, u32::try_from(secret.ends_at.saturating_sub(now) / SECOND).unwrap_or(u32::MAX))?;
     m.u8(STATE, held.state as u8)?;
-    m.flag(MAY_SEND, !was_sent_under(&secret.id))?;
+    m.flag(MAY_SEND, !was_sent_under(&secret.id, local))?;
     m.u16(HIGHEST_EPOCH, secret.highest_epoch())
 }
 
@@ -168,7 +172,7 @@ impl Dump for Get {
                 a.local.iter().try_for_each(|p| write::prefix(m, LOCAL, p))?;
                 a.remote.iter().try_for_each(|p| write::prefix(m, REMOTE, p))?;
                 m.u32(PEER_IDLE, a.peer_idle)?;
-                a.secrets.all().iter().flatten().try_for_each(|held| m.nest(SECRET, |m| write_secret(m, held, now)))
+                a.secrets.all().iter().flatten().try_for_each(|held| m.nest(SECRET, |m| write_secret(m, held, &a.local, now)))
             });
             if !written {
                 return Ok(());

@@ -80,7 +80,7 @@ impl Do for Add {
             m.text(ASSOCIATION, association.name.as_str())?;
             m.u64(GENERATION, generation.u64())?;
             m.bytes(ID, &id)?;
-            m.flag(MAY_SEND, !was_sent_under(&id))
+            m.flag(MAY_SEND, !was_sent_under(&id, &association.local))
         })
     }
 }
@@ -93,7 +93,7 @@ impl Do for Activate {
         let attributes = Attributes::of(request, &RULES)?;
         let association = named(namespace, &attributes.need(ASSOCIATION)?)?;
         let generation = attributes.need(GENERATION)?;
-        association.secrets.activate(generation.u64()).map_err(|error| {
+        association.secrets.activate(generation.u64(), &association.local).map_err(|error| {
             let why = match error {
                 e if e == EALREADY => "this secret was sent under before: it is for receiving only, negotiate another",
                 e if e == ENOSPC => "the module can remember no more secrets: reload it",

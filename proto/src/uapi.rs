@@ -571,7 +571,7 @@ pub mod cmd {
     pub const POLICY_SET: u8 = 1;
     /// The policy in force.
     pub const POLICY_GET: u8 = 2;
-    /// Make an association, or change its prefixes, mode and failure action. Its secrets stay.
+    /// Make an association, or change it. Its secrets stay, unless its local prefixes or its key mode change.
     pub const ASSOCIATION_SET: u8 = 3;
     /// Remove an association and wipe its secrets and keys.
     pub const ASSOCIATION_DEL: u8 = 4;
@@ -579,7 +579,7 @@ pub mod cmd {
     pub const ASSOCIATION_GET: u8 = 5;
     /// Give an association a new generation, for receiving. At most two live at once; the newer must have the greater generation.
     pub const SECRET_ADD: u8 = 6;
-    /// Send under this generation from now on; the other becomes retired. Refused with EALREADY when it was sent under before.
+    /// Send under this generation from now on; the other becomes retired. Refused with EALREADY when it was sent under before, from the same addresses.
     pub const SECRET_ACTIVATE: u8 = 7;
     /// Wipe a generation and every key under it.
     pub const SECRET_DEL: u8 = 8;
@@ -810,7 +810,7 @@ pub mod attr {
         pub const PRK: u16 = 8;
         /// `state`.
         pub const STATE: u16 = 9;
-        /// This secret was never sent under since the module was loaded.
+        /// This secret was never sent under from these local prefixes since the module was loaded.
         pub const MAY_SEND: u16 = 10;
         /// Highest epoch sent under so far, over all flows.
         pub const HIGHEST_EPOCH: u16 = 11;

@@ -1,7 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-only OR MIT
 # The stock Debian kernel: chosen from the package lists, unpacked, and given the build tree with Rust metadata
 # that its headers packages lack.
-#
+
+if [ -n "$SERIES" ]; then
+    grep -qxE '[0-9]+\.[0-9]+' <<<"$SERIES" && [ "$(printf '%s\n' "$KERNEL_MIN" "$SERIES" "$KERNEL_MAX" | sort -V | sed -n 2p)" = "$SERIES" ] ||
+        die "PDMV2_KERNEL is $SERIES; it names a series of Linux from $KERNEL_MIN to $KERNEL_MAX, such as $KERNEL_MIN"
+    KERNEL_MIN=$SERIES KERNEL_MAX=$SERIES
+fi
+# "RELEASE VERSION" of the kernel chosen.
+CHOICE=$CACHE/stamps/stock${SERIES:+-$SERIES}
+
 # $KERNELS/RELEASE/ holds: debs/ (as downloaded), image/ (the packages unpacked: vmlinuz, config,
 # Module.symvers, lib/modules/RELEASE), build/ (the KDIR; also Documentation/netlink and tools/net/ynl of the same source).
 
@@ -24,15 +32,15 @@ choose_kernel() {
     chosen=$(packaged_kernels | tail -n 1)
     [ -n "$chosen" ] || die "the archive has no linux-image-*-cloud-amd64 of the series $KERNEL_MIN to $KERNEL_MAX with its linux-source in $SUITE or $SUITE-backports; build for a kernel of your own with make KDIR=/path/to/kernel/build"
     mkdir -p "$CACHE/stamps"
-    echo "$chosen" >"$CACHE/stamps/stock.new"
-    mv "$CACHE/stamps/stock.new" "$CACHE/stamps/stock"
+    echo "$chosen" >"$CHOICE.new"
+    mv "$CHOICE.new" "$CHOICE"
     echo "newest packaged kernel in range: $chosen"
 }
 
 # What the rest asks: the stock kernel's release, build tree and boot image; they fail where set-up has not run.
 stock_release() {
-    [ -f "$CACHE/stamps/stock" ] || die "no stock kernel yet; run scripts/setup"
-    cut -d' ' -f1 "$CACHE/stamps/stock"
+    [ -f "$CHOICE" ] || die "no stock kernel${SERIES:+ of the series $SERIES} yet; run ${SERIES:+PDMV2_KERNEL=$SERIES }scripts/setup"
+    cut -d' ' -f1 "$CHOICE"
 }
 stock_kdir() { echo "$KERNELS/$(stock_release)/build"; }
 
@@ -128,13 +136,37 @@ prepare_kdir() {
     ' "$1" "$dir"
 }
 
+# A choice that nothing was downloaded for is made again: the archive may have moved on.
+chosen_kernel_is_here() {
+    [ -f "$CHOICE" ] || return 1
+    read -r release version <"$CHOICE"
+    [ -f "$CACHE/stamps/debs-$release" ]
+}
+
+look_for_kernel() {
+    configure_apt
+    choose_kernel
+}
+
 ensure_kernel() {
     local release version
-    [ -f "$CACHE/stamps/stock" ] || step "Choosing the newest packaged kernel from $KERNEL_MIN to $KERNEL_MAX" choose_kernel
-    read -r release version <"$CACHE/stamps/stock"
+    chosen_kernel_is_here || step "Choosing the newest packaged kernel ${SERIES:+of }${SERIES:-from $KERNEL_MIN to $KERNEL_MAX}" look_for_kernel
+    read -r release version <"$CHOICE"
     [ -d "$KERNELS/$release/build" ] && [ -d "$KERNELS/$release/image" ] || rm -f "$CACHE/stamps/"{image,source,kdir}-"$release"
     once "debs-$release" "$version" "Downloading Linux $release and its source" download_kernel "$release" "$version"
     once "image-$release" "$version" "Unpacking its image and modules" unpack_kernel "$release"
     once "source-$release" "$version" "Unpacking its source" unpack_source "$release"
     once "kdir-$release" "$version" "Making its Rust metadata (the longest step)" prepare_kdir "$release"
+}
+
+# What an earlier choice of kernel left.
+remove_replaced_kernels() {
+    local old release
+    for old in "$KERNELS"/*/; do
+        release=$(basename "$old")
+        [ -d "$old/debs" ] || continue
+        ! cut -d' ' -f1 "$CACHE/stamps/stock"* | grep -qxF "$release" || continue
+        say "removing ${old%/}, which a newer kernel has replaced"
+        rm -rf "$old" "$ROOTFS/lib/modules/$release" "$CACHE/stamps/"{debs,image,source,kdir}-"$release"
+    done
 }

@@ -17,6 +17,8 @@ case $TOP$CACHE in *[[:space:]:]*) echo "pdmv2: error: no spaces or colons, plea
 # The kernels the module is written for, as VERSION.PATCHLEVEL; the one home of this range.
 KERNEL_MIN=7.2
 KERNEL_MAX=7.3
+# PDMV2_KERNEL=7.2 asks for the newest packaged kernel of that series, which is kept beside the newest of the range.
+SERIES=${PDMV2_KERNEL:-}
 
 say() { printf 'pdmv2: %s\n' "$*" >&2; }
 die() { printf 'pdmv2: error: %s\n' "$*" >&2; exit 1; }

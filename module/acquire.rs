@@ -58,6 +58,8 @@ pub(crate) struct Question {
     pub(crate) direction: KeyDirection,
     /// The flow.
     pub(crate) flow: FlowId,
+    /// It is known from unauthenticated packets alone: the question was paid for from the strangers' budget.
+    pub(crate) stranger: bool,
 }
 
 /// Questions one packet may raise: this epoch's, the next one's, and the peer's.
@@ -110,7 +112,7 @@ pub(crate) type SharedBudget = KBox<BhLock<Budget>>;
 
 impl Question {
     fn ask(&self, namespace: &Namespace, now: u64) {
-        if !namespace.acquires.lock().take(now) {
+        if !self.stranger && !namespace.acquires.lock().take(now) {
             return;
         }
         let sent = genl::notify(namespace.net, group::KEYS, cmd::ACQUIRE, |m| {

@@ -3,6 +3,5 @@
 #include <linux/hrtimer_types.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter_ipv6.h>
-#include <crypto/aes-gcm.h>
 #include <crypto/sha2.h>
 #include "helpers.h"

@@ -36,8 +36,8 @@ pub(crate) struct Flow {
     pub(crate) outbound: bool,
     /// What it measures.
     pub(crate) measured: Measured,
-    /// Receive keys.
-    pub(crate) receive: Receiver<KBox<FlowKey>>,
+    /// Receive keys; made when the first is needed, as plain flows have none.
+    receive: Option<KBox<Receiver<KBox<FlowKey>>>>,
     sending: Option<Sending>,
     association: Option<Arc<Association>>,
     association_version: u64,
@@ -65,6 +65,9 @@ pub(crate) struct Flow {
     pub(crate) last_packet_at: u64,
 }
 
+// A kmalloc bucket of its own size class; keys are outside.
+const _: () = assert!(core::mem::size_of::<Flow>() <= 2048);
+
 impl Flow {
     /// A flow seen for the first time. `outbound` if by a packet of this host.
     pub(crate) fn new(id: FlowId, outbound: bool, now: u64) -> Result<KBox<Self>> {
@@ -73,7 +76,7 @@ impl Flow {
             outbound,
             // "PSNTP starts at a random 16-bit value per flow."
             measured: Measured::new(SendCounter::new(random::u16(), 0)),
-            receive: Receiver::default(),
+            receive: None,
             sending: None,
             association: None,
             association_version: 0,
@@ -105,7 +108,7 @@ impl Flow {
             };
             if !same {
                 self.close_sending();
-                self.receive = Receiver::default();
+                self.receive = None;
             }
             self.association = found;
             self.association_version = version;
@@ -144,7 +147,9 @@ impl Flow {
 
     /// Wipes what is held under a generation.
     pub(crate) fn forget(&mut self, secret: &Arc<Secret>) {
-        self.receive.forget(secret.generation);
+        if let Some(receive) = &mut self.receive {
+            receive.forget(secret.generation);
+        }
         if self.sending.as_ref().is_some_and(|s| Arc::ptr_eq(&s.secret, secret)) {
             self.close_sending();
         }
@@ -176,7 +181,7 @@ impl Flow {
         let Some(sending) = &mut self.sending else { return Err(Skip::NoKey) };
         let secret = &sending.secret;
         let name = |epoch| KeyName { generation: secret.generation, epoch };
-        let question = |name, direction| Question { association: association.name, name, direction, flow: self.id };
+        let question = |name, direction| Question { association: association.name, name, direction, flow: self.id, stranger: false };
 
         let Some(epoch) = self.measured.counter.peek().epoch else {
             if secret.first_exhausted() {
@@ -200,7 +205,7 @@ impl Flow {
                         questions.add(question(name(epoch), KeyDirection::Send));
                     }
                     // The peer will send under its own first epoch soon: have that key before it is needed.
-                    if self.receive.is_empty() && self.asked_receive.asks(name(0), now) {
+                    if self.receive.as_ref().is_none_or(|r| r.is_empty()) && self.asked_receive.asks(name(0), now) {
                         questions.add(question(name(0), KeyDirection::Receive));
                     }
                 }
@@ -259,12 +264,26 @@ impl Flow {
         true
     }
 
+    /// The receive keys.
+    pub(crate) fn receiver(&mut self) -> Result<&mut Receiver<KBox<FlowKey>>> {
+        if self.receive.is_none() {
+            self.receive = Some(KBox::new(Receiver::default(), GFP_ATOMIC)?);
+        }
+        self.receive.as_deref_mut().ok_or(ENOMEM)
+    }
+
+    /// Generation and epoch of the newest key an option authenticated under.
+    pub(crate) fn receive_name(&self) -> Option<KeyName> {
+        self.receive.as_ref()?.current()
+    }
+
     /// A receive key is needed: derives it, or asks for it. True if it is held now.
     pub(crate) fn want_receive(
         &mut self,
         association: &Association,
         name: KeyName,
         now: u64,
+        stranger: bool,
         questions: &mut Questions,
     ) -> bool {
         let Some(held) = association.secrets.get(name.generation) else { return false };
@@ -272,7 +291,7 @@ impl Flow {
             return held
                 .secret
                 .derive(name.epoch, &self.id.reversed())
-                .is_some_and(|key| self.receive.install(name, key).is_ok());
+                .is_some_and(|key| self.receiver().is_ok_and(|receive| receive.install(name, key).is_ok()));
         }
         if self.asked_receive.asks(name, now) {
             questions.add(Question {
@@ -280,6 +299,7 @@ impl Flow {
                 name,
                 direction: KeyDirection::Receive,
                 flow: self.id,
+                stranger,
             });
         }
         false

@@ -14,6 +14,35 @@
 #include <net/tcp.h>
 #include <net/xfrm.h>
 
+int pdmv2_aead_prepare(struct pdmv2_aead_key *key, const u8 *raw, size_t raw_len, size_t tag_len)
+{
+#ifdef _CRYPTO_AES_GCM_H
+	return aes_gcm_preparekey(&key->key, raw, raw_len, tag_len);
+#else
+	return aesgcm_expandkey(&key->key, raw, raw_len, tag_len);
+#endif
+}
+
+void pdmv2_aead_seal(const struct pdmv2_aead_key *key, const u8 *nonce, const u8 *ad, size_t ad_len,
+		     const u8 *plain, size_t len, u8 *sealed, u8 *tag)
+{
+#ifdef _CRYPTO_AES_GCM_H
+	aes_gcm_encrypt(sealed, plain, len, tag, ad, ad_len, nonce, &key->key);
+#else
+	aesgcm_encrypt(&key->key, sealed, plain, len, ad, ad_len, nonce, tag);
+#endif
+}
+
+int pdmv2_aead_open(const struct pdmv2_aead_key *key, const u8 *nonce, const u8 *ad, size_t ad_len,
+		    const u8 *sealed, size_t len, const u8 *tag, u8 *plain)
+{
+#ifdef _CRYPTO_AES_GCM_H
+	return aes_gcm_decrypt(plain, sealed, len, tag, ad, ad_len, nonce, &key->key);
+#else
+	return aesgcm_decrypt(&key->key, plain, sealed, len, ad, ad_len, nonce, tag) ? 0 : -EBADMSG;
+#endif
+}
+
 static bool pdmv2_is_translated(const struct sk_buff *skb)
 {
 #if IS_ENABLED(CONFIG_NF_CONNTRACK)

@@ -148,7 +148,7 @@ impl Arrived<'_> {
     ) -> Result<(), Refusal> {
         let mut bucket = self.table.bucket(&self.id).ok_or(Refusal::NoMemory)?;
         if let Some(flow) = find(&mut bucket, &self.id) {
-            return self.try_on(flow, parsed, on_failure, questions, notices).map(|_| ());
+            return self.try_on(flow, false, parsed, on_failure, questions, notices).map(|_| ());
         }
         // "What an unauthenticated packet may create is an entry in a separate pending table."
         let body = parsed?;
@@ -158,7 +158,7 @@ impl Arrived<'_> {
             *slot = Some(Flow::new(self.id, false, self.now).map_err(|_| Refusal::NoMemory)?);
         }
         let flow = slot.as_mut().ok_or(Refusal::NoMemory)?;
-        let accepted = self.try_on(flow, Ok(body), on_failure, questions, notices)?;
+        let accepted = self.try_on(flow, true, Ok(body), on_failure, questions, notices)?;
         if accepted.authenticated {
             if let Some(flow) = slot.take() {
                 drop(slot);
@@ -180,6 +180,7 @@ impl Arrived<'_> {
     fn try_on(
         &self,
         flow: &mut Flow,
+        stranger: bool,
         parsed: Result<Body<'_>, Refusal>,
         on_failure: &mut OnFailure,
         questions: &mut Questions,
@@ -195,7 +196,7 @@ impl Arrived<'_> {
                 Body::V2(clear, _) | Body::V2Encrypted(clear, _) if clear.version != VERSION => Err(Refusal::Version),
                 Body::V2(clear, interior) => self.measure(flow, clear.psntp, &interior.echo, Mechanism::V2, notices),
                 Body::V2Encrypted(clear, sealed) => {
-                    self.open(flow, &clear, sealed, on_failure, questions, notices)
+                    self.open(flow, stranger, &clear, sealed, on_failure, questions, notices)
                 }
             }
         });
@@ -207,9 +208,11 @@ impl Arrived<'_> {
     }
 
     /// Opens a sealed option: "two tag checks a packet at most, and a failure is counted once, when all failed".
+    #[allow(clippy::too_many_arguments)]
     fn open(
         &self,
         flow: &mut Flow,
+        stranger: bool,
         clear: &V2Clear,
         sealed: &[u8; SEALED_LEN],
         on_failure: &mut OnFailure,
@@ -220,15 +223,17 @@ impl Arrived<'_> {
         *on_failure = association.on_failure;
         let generations = association.secrets.accepted_generations();
         let accepted = generations.split(|g| *g == 0).next().unwrap_or(&[]);
-        let (mut attempt, mut tries) = flow.receive.plan(accepted, clear.epoch, clear.psntp);
+        let receive = flow.receiver().map_err(|_| Refusal::NoMemory)?;
+        let (mut attempt, mut tries) = receive.plan(accepted, clear.epoch, clear.psntp);
         if let Attempt::Want(name) = attempt {
-            if !flow.receive.may_attempt(self.now) {
+            // Strangers share a budget of their own, so that a flood of them takes nothing from live flows.
+            if !receive.may_attempt(self.now) || (stranger && !self.namespace.strangers.lock().take(self.now)) {
                 return Err(Refusal::Rate);
             }
-            if !flow.want_receive(&association, name, self.now, questions) {
+            if !flow.want_receive(&association, name, self.now, stranger, questions) {
                 return Err(Refusal::NoKey);
             }
-            (attempt, tries) = flow.receive.plan(accepted, clear.epoch, clear.psntp);
+            (attempt, tries) = flow.receiver().map_err(|_| Refusal::NoMemory)?.plan(accepted, clear.epoch, clear.psntp);
         }
         match attempt {
             Attempt::Try => {}
@@ -236,12 +241,13 @@ impl Arrived<'_> {
             Attempt::Want(_) => return Err(Refusal::NoKey),
         }
         let aad = clear.aad(option_type());
+        let receive = flow.receiver().map_err(|_| Refusal::NoMemory)?;
         let opened = tries.into_iter().flatten().find_map(|name| {
-            let interior = flow.receive.key(name)?.open(clear.psntp, &aad, sealed)?;
+            let interior = receive.key(name)?.open(clear.psntp, &aad, sealed)?;
             Some((name, V2Interior::parse(&interior)))
         });
         let (name, interior): (KeyName, V2Interior) = opened.ok_or(Refusal::Authentication)?;
-        flow.receive.authenticated(name, clear.psntp);
+        receive.authenticated(name, clear.psntp);
         if let Some(held) = association.secrets.get(name.generation) {
             if held.secret.first_authenticated() {
                 notices.add(Notice {

@@ -47,6 +47,8 @@ pub(crate) struct Namespace {
     global_pointers: [Atomic<u32>; 2],
     /// How often ACQUIRE may be sent.
     pub(crate) acquires: SharedBudget,
+    /// How often keys may be derived or asked for on behalf of unauthenticated packets, apart from live flows.
+    pub(crate) strangers: SharedBudget,
     /// How often events may be sent.
     pub(crate) events: SharedBudget,
     active: Pin<KBox<Mutex<Active>>>,
@@ -64,6 +66,7 @@ impl PerNet for Namespace {
             // "initialised to the value 1"
             global_pointers: [Atomic::new(1), Atomic::new(1)],
             acquires: lock::boxed(Class::Budget, Budget::new())?,
+            strangers: lock::boxed(Class::Budget, Budget::new())?,
             events: lock::boxed(Class::Budget, Budget::new())?,
             active: KBox::pin_init(new_mutex!(Active::default()), GFP_KERNEL)?,
         };

@@ -29,7 +29,7 @@ fn write_flow(m: &mut Writer, flow: &Flow, pending: bool, now: u64) -> Result {
         m.u64(GENERATION, name.generation)?;
         m.u16(SEND_EPOCH, name.epoch)?;
     }
-    if let Some(name) = flow.receive.current() {
+    if let Some(name) = flow.receive_name() {
         m.u16(RECEIVE_EPOCH, name.epoch)?;
     }
     m.flag(VERIFIED, measured.verified)?;

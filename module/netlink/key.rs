@@ -57,7 +57,7 @@ impl Do for Add {
             }
             match direction {
                 // A key held already, or too old, changes nothing.
-                KeyDirection::Receive => drop(flow.receive.install(name, key)),
+                KeyDirection::Receive => drop(flow.receiver()?.install(name, key)),
                 KeyDirection::Send if flow.install_sending(name, key) => {}
                 KeyDirection::Send => {
                     generation.wrong(format_args!("the flow sends neither in this epoch nor will it next"));

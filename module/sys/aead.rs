@@ -8,7 +8,7 @@ use crate::proto::uapi::NONCE_LEN;
 use kernel::prelude::*;
 
 /// A key prepared for sealing and opening. Wiped when dropped.
-pub(crate) struct Key(bindings::aes_gcm_key);
+pub(crate) struct Key(bindings::pdmv2_aead_key);
 
 // SAFETY: a prepared key is plain data that nothing changes after its preparation.
 unsafe impl Send for Key {}
@@ -18,9 +18,9 @@ unsafe impl Sync for Key {}
 impl Key {
     /// Prepares a key of 16 or 32 bytes.
     pub(crate) fn new(raw: &[u8]) -> Result<Self> {
-        let mut key = Self(bindings::aes_gcm_key::default());
+        let mut key = Self(bindings::pdmv2_aead_key::default());
         // SAFETY: the key structure is valid for writes, `raw` for reads of its length.
-        let err = unsafe { bindings::aes_gcm_preparekey(&mut key.0, raw.as_ptr(), raw.len(), TAG_LEN) };
+        let err = unsafe { bindings::pdmv2_aead_prepare(&mut key.0, raw.as_ptr(), raw.len(), TAG_LEN) };
         kernel::error::to_result(err)?;
         Ok(key)
     }
@@ -33,8 +33,8 @@ impl Key {
         let (data, tag) = sealed.split_at_mut(plain.len());
         // SAFETY: every pointer is valid for the length given with it, and `tag` for the length of the prepared key's tag.
         unsafe {
-            bindings::aes_gcm_encrypt(
-                data.as_mut_ptr(), plain.as_ptr(), plain.len(), tag.as_mut_ptr(), aad.as_ptr(), aad.len(), nonce.as_ptr(), &self.0,
+            bindings::pdmv2_aead_seal(
+                &self.0, nonce.as_ptr(), aad.as_ptr(), aad.len(), plain.as_ptr(), plain.len(), data.as_mut_ptr(), tag.as_mut_ptr(),
             )
         };
         Ok(())
@@ -48,8 +48,8 @@ impl Key {
         let (data, tag) = sealed.split_at(plain.len());
         // SAFETY: as in `seal`. The library compares the tag in constant time.
         let err = unsafe {
-            bindings::aes_gcm_decrypt(
-                plain.as_mut_ptr(), data.as_ptr(), data.len(), tag.as_ptr(), aad.as_ptr(), aad.len(), nonce.as_ptr(), &self.0,
+            bindings::pdmv2_aead_open(
+                &self.0, nonce.as_ptr(), aad.as_ptr(), aad.len(), data.as_ptr(), data.len(), tag.as_ptr(), plain.as_mut_ptr(),
             )
         };
         kernel::error::to_result(err)

@@ -29,9 +29,9 @@ impl Delay {
         self.min = self.min.min(ns);
         self.max = self.max.max(ns);
         self.smoothed = if ns >= self.smoothed {
-            self.smoothed.saturating_add((ns - self.smoothed) / 8)
+            self.smoothed.saturating_add(ns.saturating_sub(self.smoothed) / 8)
         } else {
-            self.smoothed - (self.smoothed - ns) / 8
+            self.smoothed.saturating_sub(self.smoothed.saturating_sub(ns) / 8)
         };
     }
 }

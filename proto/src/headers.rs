@@ -121,11 +121,11 @@ fn options(header: &[u8]) -> impl Iterator<Item = (u8, usize, &[u8])> {
     let mut at = 2usize;
     core::iter::from_fn(move || loop {
         match header.get(at..)? {
-            [PAD1, ..] => at += 1,
+            [PAD1, ..] => at = at.checked_add(1)?,
             [kind, len, ..] => {
                 let start = at;
-                let body = header.get(at + 2..at + 2 + usize::from(*len))?;
-                at = at + 2 + usize::from(*len);
+                at = start.checked_add(2)?.checked_add(usize::from(*len))?;
+                let body = header.get(start.checked_add(2)?..at)?;
                 return Some((*kind, start, body));
             }
             _ => return None,
@@ -187,7 +187,7 @@ impl Headers {
             }
             named_at = at;
             protocol = *header.first().ok_or(Broken::Truncated)?;
-            at += len;
+            at = at.checked_add(len).ok_or(Broken::Truncated)?;
         }
         match protocol {
             NO_NEXT => return Err(Broken::NoUpper),

@@ -46,27 +46,29 @@ pub fn scan(header: &[u8], option_type: u8) -> Option<Scan> {
     while at < header.len() {
         match header.get(at..)? {
             [PAD1, ..] => {
-                padding += 1;
-                at += 1;
+                padding = padding.checked_add(1)?;
+                at = at.checked_add(1)?;
             }
             [kind, len, ..] => {
                 let len = usize::from(*len);
-                let body = header.get(at + OPTION_HEADER_LEN..at + OPTION_HEADER_LEN + len)?;
+                let body_at = at.checked_add(OPTION_HEADER_LEN)?;
+                let next = body_at.checked_add(len)?;
+                let body = header.get(body_at..next)?;
                 if *kind == PADN {
-                    padding += OPTION_HEADER_LEN + len;
+                    padding = padding.checked_add(OPTION_HEADER_LEN)?.checked_add(len)?;
                     if body.iter().any(|byte| *byte != 0) {
                         return None;
                     }
                 } else {
                     padding = 0;
-                    scan.options += 1;
+                    scan.options = scan.options.checked_add(1)?;
                     if *kind == option_type {
-                        scan.found += 1;
-                        scan.body = scan.body.or(Some((at + OPTION_HEADER_LEN, len)));
+                        scan.found = scan.found.checked_add(1)?;
+                        scan.body = scan.body.or(Some((body_at, len)));
                     }
-                    scan.end = at + OPTION_HEADER_LEN + len;
+                    scan.end = next;
                 }
-                at += OPTION_HEADER_LEN + len;
+                at = next;
             }
             _ => return None,
         }
@@ -123,31 +125,34 @@ impl Placement {
             }
         };
         let option_at = kept.checked_next_multiple_of(4)?;
-        let option_end = option_at + OPTION_HEADER_LEN + body;
+        let option_end = option_at.checked_add(OPTION_HEADER_LEN)?.checked_add(body)?;
         let len = option_end.checked_next_multiple_of(8)?.max(replaces);
-        if len > HEADER_MAX || len - option_end > PAD_MAX || replaces > HEADER_MAX {
+        let padding = len.checked_sub(option_end)?;
+        if len > HEADER_MAX || padding > PAD_MAX || replaces > HEADER_MAX {
             return None;
         }
-        pad(bytes.get_mut(kept..)?, option_at - kept);
-        if let Some([kind, n]) = bytes.get_mut(option_at..option_at + OPTION_HEADER_LEN) {
+        pad(bytes.get_mut(kept..)?, option_at.checked_sub(kept)?);
+        if let Some([kind, n]) = bytes.get_mut(option_at..option_at.checked_add(OPTION_HEADER_LEN)?) {
             (*kind, *n) = (option_type, body as u8);
         }
-        pad(bytes.get_mut(option_end..)?, len - option_end);
+        pad(bytes.get_mut(option_end..)?, padding);
         let [next, words, ..] = &mut bytes;
-        (*next, *words) = (next_header, (len / 8 - 1) as u8);
+        (*next, *words) = (next_header, (len / 8).saturating_sub(1) as u8);
         Some(Self { bytes, len, option_at, replaces })
     }
 
     /// Bytes by which the packet grows.
     pub const fn growth(&self) -> usize {
-        self.len - self.replaces
+        self.len.saturating_sub(self.replaces)
     }
 
     /// The option's body, to be filled in before [`Self::header`] is written.
     pub fn body_mut(&mut self) -> &mut [u8] {
-        let start = self.option_at + OPTION_HEADER_LEN;
-        let len = self.bytes.get(self.option_at + 1).map_or(0, |len| usize::from(*len));
-        self.bytes.get_mut(start..start + len).unwrap_or(&mut [])
+        let body = self.bytes.get_mut(self.option_at..).and_then(|option| match option {
+            [_, len, rest @ ..] => rest.get_mut(..usize::from(*len)),
+            _ => None,
+        });
+        body.unwrap_or(&mut [])
     }
 
     /// The whole header.

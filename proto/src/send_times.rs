@@ -58,7 +58,7 @@ impl SendTimes {
 
     fn selects(number: u32, shift: u8) -> bool {
         let hash = number.wrapping_add(1).wrapping_mul(0x9E37_79B1) >> 16;
-        hash & ((1 << shift) - 1) == 0
+        hash & !(u32::MAX << (shift & 15)) == 0
     }
 
     fn has_passed(&self, number: u32) -> bool {
@@ -80,7 +80,7 @@ impl SendTimes {
         let Some(old) = self.entries.get(usize::from(self.next)).copied() else { return };
         if old.live && !self.has_passed(old.number) {
             self.calm = 0;
-            self.shift = (self.shift + 1).min(MOST_SHIFT);
+            self.shift = self.shift.saturating_add(1).min(MOST_SHIFT);
             // What the new density does not select makes room, instead of what it does.
             let shift = self.shift;
             for entry in &mut self.entries {
@@ -95,7 +95,7 @@ impl SendTimes {
         } else {
             self.calm = self.calm.saturating_add(1);
             if usize::from(self.calm) >= ENTRIES && self.shift > 0 {
-                self.shift -= 1;
+                self.shift = self.shift.saturating_sub(1);
                 self.calm = 0;
             }
         }

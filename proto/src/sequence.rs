@@ -50,7 +50,7 @@ impl Sequence {
             let seq = highest.saturating_add(u64::from(ahead));
             self.window.mark(seq);
             self.highest = Some(seq);
-            self.lost = self.lost.saturating_add(u64::from(ahead - 1));
+            self.lost = self.lost.saturating_add(u64::from(ahead.saturating_sub(1)));
             return Arrival::Forward;
         }
         let behind = u64::from(ahead.wrapping_neg());

@@ -43,7 +43,7 @@ impl Window {
         if seq >= self.end {
             return Seen::New;
         }
-        if self.end - seq > WINDOW {
+        if self.end.saturating_sub(seq) > WINDOW {
             return Seen::TooOld;
         }
         let (word, bit) = Self::place(seq);
@@ -62,8 +62,8 @@ impl Window {
         if seq >= self.end {
             // Words between the old highest and the new one hold nothing any more.
             let (last, new) = (self.end.saturating_sub(1) / WORD_BITS, seq / WORD_BITS);
-            for step in 1..=(new - last).min(WORDS as u64) {
-                if let Some(word) = self.bits.get_mut(((last + step) % WORDS as u64) as usize) {
+            for step in 1..=new.saturating_sub(last).min(WORDS as u64) {
+                if let Some(word) = self.bits.get_mut((last.wrapping_add(step) % WORDS as u64) as usize) {
                     *word = 0;
                 }
             }

@@ -328,9 +328,9 @@ void pdmv2_periodic_stop(struct pdmv2_periodic *p)
 	cancel_delayed_work_sync(&p->work);
 }
 
-struct sk_buff *pdmv2_genl_new(bool atomic)
+struct sk_buff *pdmv2_genl_new(size_t room, bool atomic)
 {
-	return genlmsg_new(GENLMSG_DEFAULT_SIZE, atomic ? GFP_ATOMIC : GFP_KERNEL);
+	return genlmsg_new(max(room, GENLMSG_DEFAULT_SIZE), atomic ? GFP_ATOMIC : GFP_KERNEL);
 }
 
 void pdmv2_genl_end(struct sk_buff *skb, void *header)

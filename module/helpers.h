@@ -100,7 +100,7 @@ void pdmv2_periodic_stop(struct pdmv2_periodic *p);
 /* A macro of BIT(), which bindgen does not evaluate. */
 enum { PDMV2_MCAST_CAP_NET_ADMIN = GENL_MCAST_CAP_NET_ADMIN };
 
-struct sk_buff *pdmv2_genl_new(bool atomic);
+struct sk_buff *pdmv2_genl_new(size_t room, bool atomic);
 void pdmv2_genl_end(struct sk_buff *skb, void *header);
 void pdmv2_genl_cancel(struct sk_buff *skb, void *header);
 void pdmv2_genl_free(struct sk_buff *skb);

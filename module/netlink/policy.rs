@@ -75,6 +75,9 @@ impl Do for Set {
     }
 }
 
+/// Bytes that are enough for the attributes of a rule.
+const RULE_ROOM: usize = 192;
+
 fn write_rule(m: &mut Writer, rule: &Rule, hits: u64, now: u64) -> Result {
     use attr::rule::*;
     if let Some(local) = &rule.local {
@@ -112,10 +115,11 @@ impl Do for Get {
 
     fn run(namespace: &Namespace, request: &Request<'_>) -> Result {
         let now = time::now();
-        let section = rcu::read_lock();
-        let policy = namespace.policy.read(&section);
-        request.reply(Self::CMD, |m| {
-            let Some(policy) = policy else { return Ok(()) };
+        let rules = namespace.policy.read(&rcu::read_lock()).map_or(0, |policy| policy.rules.len());
+        // Only netlink requests change the policy, and they come one at a time: the message still has room for it below.
+        request.reply(Self::CMD, rules.saturating_mul(RULE_ROOM), |m| {
+            let section = rcu::read_lock();
+            let Some(policy) = namespace.policy.read(&section) else { return Ok(()) };
             m.flag(attr::policy::FORBID_PLAIN, policy.forbid_plain)?;
             m.u32(attr::policy::FLOWS_MAX, policy.flows_max)?;
             m.u32(attr::policy::IDLE, policy.idle)?;

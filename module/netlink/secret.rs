@@ -76,7 +76,7 @@ impl Do for Add {
             let why = if error == ENOSPC { "two secrets live already" } else { "not newer than the secrets that live" };
             refuse(&generation, why, error)
         })?;
-        request.reply(Self::CMD, |m| {
+        request.reply(Self::CMD, 0, |m| {
             m.text(ASSOCIATION, association.name.as_str())?;
             m.u64(GENERATION, generation.u64())?;
             m.bytes(ID, &id)?;

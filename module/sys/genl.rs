@@ -85,11 +85,11 @@ impl Request<'_> {
         unsafe { bindings::pdmv2_extack(self.info.get(), at, line.bytes.as_ptr().cast()) };
     }
 
-    /// Answers with one message.
-    pub(crate) fn reply(&self, cmd: u8, fill: impl FnOnce(&mut Writer) -> Result) -> Result {
+    /// Answers with one message that has at least `room` bytes. Sleeps before `fill`, and not in it.
+    pub(crate) fn reply(&self, cmd: u8, room: usize, fill: impl FnOnce(&mut Writer) -> Result) -> Result {
         // SAFETY: the request is valid.
         let (portid, seq) = unsafe { ((*self.info.get()).snd_portid, (*self.info.get()).snd_seq) };
-        let message = Message::new(cmd, portid, seq, false, fill)?;
+        let message = Message::new(cmd, portid, seq, Some(room), fill)?;
         // SAFETY: the reply takes the message over.
         kernel::error::to_result(unsafe { bindings::pdmv2_genl_reply(message.into_raw(), self.info.get()) })
     }
@@ -174,9 +174,17 @@ impl Writer {
 pub(crate) struct Message(NonNull<bindings::sk_buff>);
 
 impl Message {
-    fn new(cmd: u8, portid: u32, seq: u32, atomic: bool, fill: impl FnOnce(&mut Writer) -> Result) -> Result<Self> {
+    /// With room for that many bytes if the caller may sleep, else of the usual size.
+    fn new(
+        cmd: u8,
+        portid: u32,
+        seq: u32,
+        room: Option<usize>,
+        fill: impl FnOnce(&mut Writer) -> Result,
+    ) -> Result<Self> {
         // SAFETY: makes a fresh message.
-        let skb = NonNull::new(unsafe { bindings::pdmv2_genl_new(atomic) }).ok_or(ENOMEM)?;
+        let skb = unsafe { bindings::pdmv2_genl_new(room.unwrap_or(0), room.is_none()) };
+        let skb = NonNull::new(skb).ok_or(ENOMEM)?;
         let message = Self(skb);
         // SAFETY: the family is registered while requests are served and packets looked at.
         let header = unsafe { bindings::genlmsg_put(skb.as_ptr(), portid, seq, FAMILY.load(Acquire), 0, cmd) };
@@ -211,7 +219,7 @@ pub(crate) fn notify(net: Net, group: usize, cmd: u8, fill: impl FnOnce(&mut Wri
     if family.is_null() || !unsafe { bindings::pdmv2_genl_has_listeners(family, net.as_raw(), group as u32) } {
         return false;
     }
-    let Ok(message) = Message::new(cmd, 0, 0, true, fill) else { return false };
+    let Ok(message) = Message::new(cmd, 0, 0, None, fill) else { return false };
     // SAFETY: as above; the call takes the message over.
     unsafe { bindings::pdmv2_genl_multicast(family, net.as_raw(), message.into_raw(), group as u32) == 0 }
 }

@@ -6,6 +6,7 @@ import functools
 import os
 import queue
 import socket
+import struct
 import sys
 import threading
 
@@ -17,6 +18,7 @@ from pyynl.lib.ynl import GenlProtocol, Netlink  # noqa: E402
 
 SPEC = TOP / "docs" / "netlink" / "pdmv2.yaml"
 DEFAULT_ASSOCIATION = "peer"
+GENL_HEADERS = 20  # bytes in front of a request's attributes
 
 
 @functools.cache
@@ -38,10 +40,12 @@ class Family:
         with host.inside():
             self.ynl.nlproto = GenlProtocol(spec.yaml["name"])
             self.ynl.mcast_groups = spec.mcast_groups
-            self.ynl.sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_GENERIC)
+            self.ynl.sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, Netlink.NETLINK_GENERIC)
         for option in (Netlink.NETLINK_CAP_ACK, Netlink.NETLINK_EXT_ACK, Netlink.NETLINK_GET_STRICT_CHK):
             self.ynl.sock.setsockopt(Netlink.SOL_NETLINK, option, 1)
         self.ynl.async_msg_queue = queue.Queue()
+        # The library's own way to the attribute meant by an error fails where a list of nests lies in between.
+        self.ynl._decode_extack = self._tell_attribute
 
     def close(self):
         self.ynl.close()
@@ -51,6 +55,22 @@ class Family:
 
     def __exit__(self, *_):
         self.close()
+
+    def _tell_attribute(self, request, op, extack, _):
+        """Turns the offset of an error into the path of names that leads there."""
+        if "bad-attr-offs" in extack:
+            target, at, end, attributes, path = extack["bad-attr-offs"], GENL_HEADERS, len(request), op.attr_set, ""
+            while at < end:
+                length, number = struct.unpack_from("=HH", request, at)
+                spec = attributes.attrs_by_val.get(number & ~Netlink.NLA_TYPE_MASK)
+                if at <= target < at + length and spec:
+                    path += "." + spec.name
+                    if at == target or spec["type"] != "nest":
+                        break
+                    at, end, attributes = at + 4, at + length, self.ynl.attr_sets[spec["nested-attributes"]]
+                else:
+                    at += max(4, (length + 3) & ~3)
+            extack["bad-attr"] = path
 
     def policy_set(self, *rules, **settings):
         return self.ynl.do("policy-set", {"rule": list(rules), **dashed(settings)})
@@ -106,9 +126,10 @@ class Family:
         assert len(found) == 1, found
         return found[0]
 
-    def skipped(self):
-        """Packets without an option, by reason."""
-        return counts(self.stats(), "skipped", "packets")
+    def skipped(self, icmpv6=False):
+        """Packets without an option, by reason; neighbour discovery, which comes as it likes, only when asked for."""
+        skipped = counts(self.stats(), "skipped", "packets")
+        return skipped if icmpv6 else {reason: n for reason, n in skipped.items() if reason != "icmpv6"}
 
     def refused(self):
         """Options refused, by reason."""

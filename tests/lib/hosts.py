@@ -49,6 +49,8 @@ class Host:
         run("ip", "netns", "add", name)
         self._fd = os.open(f"/run/netns/{name}", os.O_RDONLY)
         self.run("ip", "link", "set", "lo", "up")
+        # No router will answer, and what is sent then disturbs the counting.
+        self.sysctl("net.ipv6.conf.default.router_solicitations", 0)
 
     @contextlib.contextmanager
     def inside(self):
@@ -169,7 +171,7 @@ class Capture:
         self.path.unlink(missing_ok=True)
         self._log = open(self.path.with_suffix(".log"), "w+", encoding="utf-8")
         self._process = host.start(
-            *("tcpdump", "-i", device, "-w", self.path, "-U", "--immediate-mode", "-B", 32768, "-Z", "root", expression),
+            *("tcpdump", "-i", device, "-w", self.path, "-U", "--immediate-mode", "-s", 9000, "-B", 65536, "-Z", "root", expression),
             stderr=self._log,
         )
         wait_until(lambda: "listening on" in self._said(), f"tcpdump does not start: {self._said()}")

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: GPL-2.0-only OR MIT
+"""Round-trip time, server delay, loss and reordering against what netem and the servers really do."""
+
+import pytest
+import traffic
+from capture import ICMPV6, TCP, UDP
+from hosts import LINK, SERVER, delay
+from measuring import Measuring
+
+EACH_WAY, THINK = 20, 0.005
+# Milliseconds. Emulation adds to both, and takes from neither.
+RTT, SERVER_DELAY = (39.5, 60), (4.9, 12)
+
+
+def milliseconds(delay_attribute, which):
+    return delay_attribute[which] / 1e6
+
+
+def within(value, bounds):
+    return bounds[0] <= value <= bounds[1]
+
+
+def slow(pair):
+    for host in pair.hosts:
+        delay(host, EACH_WAY)
+
+
+@pytest.mark.parametrize("mechanism", ["pdm", "v2", "v2-encrypted"])
+def test_rtt_and_server_delay_with_many_packets_in_flight(pair, mechanism):
+    slow(pair)
+    with Measuring(pair, mechanism) as measuring:
+        with traffic.UdpEcho(pair.server, think=THINK), traffic.TcpEcho(pair.server, think=THINK):
+            # One datagram every 15 ms and 45 ms until its answer: three in flight.
+            assert traffic.udp_exchange(pair.client, SERVER, 40, interval=0.015) == 40
+            traffic.tcp_exchange(pair.client, SERVER, 15)
+        assert traffic.ping(pair.client, SERVER, 8) == 8
+        flows = {flow["id"]["protocol"]: flow for flow in measuring.client.flows()}
+        theirs = {flow["id"]["protocol"]: flow for flow in measuring.server.flows()}
+    for protocol, least in ((UDP, 38), (TCP, 14), (ICMPV6, 7)):
+        rtt = flows[protocol]["rtt"]
+        assert rtt["samples"] >= least
+        for which in ("min", "smoothed"):
+            assert within(milliseconds(rtt, which), RTT), (protocol, which, rtt)
+        assert rtt["min"] <= rtt["smoothed"] <= rtt["max"] and rtt["min"] <= rtt["last"] <= rtt["max"]
+    for protocol, least in ((UDP, 35), (TCP, 14)):
+        server_delay = flows[protocol]["server-delay"]
+        assert server_delay["samples"] >= least
+        for which in ("min", "smoothed"):
+            assert within(milliseconds(server_delay, which), SERVER_DELAY), (protocol, which, server_delay)
+    # The kernel answers echo by itself.
+    assert milliseconds(flows[ICMPV6]["server-delay"], "smoothed") < 3
+    # The server measures the same network from its side, where there is something to measure by.
+    assert within(milliseconds(theirs[UDP]["rtt"], "smoothed"), RTT), theirs[UDP]
+    assert "outbound" not in theirs[UDP]
+
+
+def test_quick_acknowledgements_are_no_server_delay(pair):
+    """"Otherwise TCP quick acks report 0 before the real answer." """
+    slow(pair)
+    with Measuring(pair, "v2") as measuring, traffic.TcpEcho(pair.server, think=0.1):
+        # The think time is longer than any delay of an acknowledgement.
+        traffic.tcp_exchange(pair.client, SERVER, 5)
+        server_delay = measuring.client.flow(TCP)["server-delay"]
+    assert server_delay["samples"] == 5
+    assert 100 <= milliseconds(server_delay, "min") and milliseconds(server_delay, "max") < 160, server_delay
+
+
+def test_loss_is_counted_by_the_receiver(pair):
+    with Measuring(pair, "v2") as measuring, traffic.UdpEcho(pair.server) as server:
+        pair.client.run("tc", "qdisc", "add", "dev", LINK, "root", "netem", "loss", "30%")
+        sock = pair.client.udp()
+        traffic.udp_exchange(pair.client, SERVER, 100, interval=0.001, timeout=0.3, sock=sock)
+        arrived = len(server.received)
+        delay(pair.client, 0)
+        traffic.udp_exchange(pair.client, SERVER, 1, sock=sock)
+        sock.close()
+        flow = measuring.server.flow(UDP)
+    assert 40 < arrived < 95
+    # What was lost before the first and nothing after the last arrival could not be told by PSNs.
+    assert flow["accepted"] == arrived + 1
+    assert 101 - flow["accepted"] - 12 <= flow["lost"] <= 101 - flow["accepted"]
+
+
+def test_reordering_and_duplication_are_counted_by_the_receiver(pair):
+    with Measuring(pair, "v2") as measuring, traffic.UdpEcho(pair.server) as server:
+        pair.client.run(
+            *("tc", "qdisc", "add", "dev", LINK, "root", "netem", "delay", "20ms", "reorder", "25%", "duplicate", "20%")
+        )
+        traffic.udp_exchange(pair.client, SERVER, 60, interval=0.002, timeout=0.5)
+        delay(pair.client, 0)
+        flow = measuring.server.flow(UDP)
+        arrived = len(server.received)
+    assert arrived > 60
+    assert flow["lost"] == 0
+    assert flow["reordered"] > 5
+    assert flow["duplicated"] == arrived - 60
+    assert {e["reason"]: e["options"] for e in flow["refused"]} == {"duplicate": arrived - 60}
+
+
+def test_sampling_puts_the_option_in_every_nth_packet(pair):
+    from family import rule
+
+    with Measuring(pair, "v2", rules=[rule("v2", sample=5)]) as measuring, traffic.UdpEcho(pair.server):
+        assert traffic.udp_exchange(pair.client, SERVER, 50) == 50
+        stats = measuring.client.stats()
+        assert stats["options-out"] == 10
+        assert measuring.client.skipped() == {"sampled": 40}

@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: GPL-2.0-only OR MIT
+"""What never gets an option (data-plane decisions, section 5): each goes unchanged, and is counted by its reason.
+
+Forwarding, in the last test:
+
+    client fd00:1::1 ---- fd00:1::2 server fd00:2::2 ---- fd00:2::3 far
+"""
+
+import socket
+import struct
+
+import capture
+import pytest
+import traffic
+from capture import ICMPV6, TCP, UDP, read_pcap
+from family import rule
+from hosts import CLIENT, LINK, SERVER, Capture, Host, link
+from measuring import Measuring
+
+FAR = "fd00:2::3"
+ROUTER_ALERT = b"\x00\x00\x05\x02\x00\x00\x01\x00"
+IPV6_HOPOPTS, IPV6_MULTICAST_IF, IPV6_MULTICAST_LOOP = 54, 17, 19
+
+
+def multicast(pair, group, port=traffic.ECHO_PORT):
+    sock = pair.client.udp()
+    sock.setsockopt(socket.IPPROTO_IPV6, IPV6_MULTICAST_IF, pair.client.ifindex())
+    sock.setsockopt(socket.IPPROTO_IPV6, IPV6_MULTICAST_LOOP, 0)
+    sock.sendto(b"to all", (group, port, 0, pair.client.ifindex()))
+    sock.close()
+
+
+def neighbours(pair):
+    """Neighbour discovery: forgets the neighbour and asks anew."""
+    pair.client.run("ip", "-6", "neigh", "flush", "dev", LINK)
+    with pair.client.udp() as sock:
+        sock.sendto(b"x", (SERVER, 9))  # nobody listens: the server's ICMPv6 error comes too
+
+
+def router_alert(pair):
+    with pair.client.udp() as sock:
+        sock.setsockopt(socket.IPPROTO_IPV6, IPV6_HOPOPTS, ROUTER_ALERT)
+        sock.sendto(b"look", (SERVER, traffic.ECHO_PORT))
+
+
+def dhcp(pair):
+    with pair.client.udp(port=546) as sock:
+        sock.sendto(b"solicit", (SERVER, 547))
+
+
+def listener_report(pair):
+    """Joining a group sends an MLD report."""
+    with pair.client.udp() as sock:
+        membership = socket.inet_pton(socket.AF_INET6, "ff05::1234") + struct.pack("@I", pair.client.ifindex())
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, membership)
+        import time
+
+        time.sleep(1.5)
+
+
+# name: what is sent, the reason it is counted under, which captured packets are meant.
+NEVER = {
+    "neighbour discovery": (neighbours, "icmpv6", lambda p: p.icmp_type in (135, 136)),
+    "multicast listener report": (listener_report, "icmpv6", lambda p: p.icmp_type == 143),
+    "link-local multicast": (lambda pair: multicast(pair, "ff02::1234"), "link-multicast", lambda p: p.protocol == UDP),
+    "site multicast without a rule": (lambda pair: multicast(pair, "ff05::1234"), "multicast", lambda p: p.protocol == UDP),
+    "router alert": (router_alert, "router-alert", lambda p: p.headers and p.protocol == UDP),
+    "dhcpv6": (dhcp, "dhcpv6", lambda p: p.dport == 547),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NEVER)
+def test_never_inserted(pair, results, name):
+    send, reason, meant = NEVER[name]
+    # A rule for each protocol: even one that names ICMPv6 does not reach beyond echo.
+    rules = [rule("v2", protocol=ICMPV6), rule("v2")]
+    with Measuring(pair, "v2", rules=rules) as measuring, traffic.UdpEcho(pair.server):
+        with Capture(pair.client, results(".pcap")) as tap:
+            send(pair)
+            packets = [p for p in read_pcap(tap.stop()) if p.saddr != SERVER and meant(p)]
+        skipped = measuring.client.skipped(icmpv6=True)
+    assert packets, "nothing was sent"
+    assert not [p for p in packets if p.options]
+    assert skipped.get(reason, 0) >= 1, skipped
+
+
+def test_icmpv6_errors_go_unchanged(pair, results):
+    with Measuring(pair, "v2") as measuring, Capture(pair.client, results(".pcap")) as tap:
+        with pair.client.udp() as sock:
+            sock.connect((SERVER, 9))
+            sock.send(b"x" * 1400)
+            with pytest.raises(ConnectionRefusedError):
+                sock.recv(10)
+        [error] = [p for p in read_pcap(tap.stop()) if p.icmp_type == 1]
+        assert measuring.server.stats()["options-out"] == 0
+    # It is filled to 1280 bytes, which is why nothing may be added.
+    assert len(error.raw) == 1280 and not error.options
+
+
+def test_multicast_goes_in_plain_where_a_rule_names_it_and_never_encrypted(pair, results):
+    with Measuring(pair) as measuring, Capture(pair.client, results(".pcap")) as tap:
+        measuring.client.policy_set(rule("v2", remote="ff05::1234/128"), rule("v2-encrypted"))
+        multicast(pair, "ff05::1234")
+        measuring.client.policy_set(rule("v2-encrypted", remote="ff05::1234/128"))
+        multicast(pair, "ff05::1234")
+        sent = [p for p in read_pcap(tap.stop()) if p.protocol == UDP]
+        assert measuring.client.skipped() == {"multicast": 1}
+    assert [[o.mechanism for o in p.options] for p in sent] == [["v2"], []]
+
+
+def test_loopback_goes_in_plain_where_a_rule_names_it(pair):
+    with Measuring(pair, "v2") as measuring:
+        assert traffic.ping(pair.client, "::1", 2) == 2
+        assert measuring.client.skipped() == {"loopback": 4}
+        measuring.client.policy_set(rule("v2", remote="::1/128"))
+        assert traffic.ping(pair.client, "::1", 2) == 2
+        assert measuring.client.stats()["options-out"] == 4
+
+
+# nft takes no closing brace behind a statement on the same line.
+DNAT = """table ip6 t {
+  chain c {
+    type nat hook output priority -100
+    udp dport 7009 dnat to [fd00:1::2]:7000
+  }
+}
+"""
+STATEFUL = """table ip6 t {
+  chain c {
+    type filter hook input priority 0
+    ct state invalid drop
+  }
+}
+"""
+
+
+def test_own_nat_is_recognised(pair, results):
+    """"own NAT (conntrack says so) when encrypted": the peer would see another 5-tuple."""
+    with Measuring(pair) as measuring, traffic.UdpEcho(pair.server):
+        pair.client.run("nft", "-f", "-", input=DNAT)
+        with Capture(pair.client, results(".pcap")) as tap:
+            assert traffic.udp_exchange(pair.client, SERVER, 3, port=7009) == 3
+            assert traffic.udp_exchange(pair.client, SERVER, 3) == 3
+            packets = [p for p in read_pcap(tap.stop()) if p.protocol == UDP]
+        skipped, refused = measuring.client.skipped(), measuring.client.refused()
+        assert measuring.server.refused() == {}
+    # To the server's own eyes nothing is translated: it answers with options, which are no forgeries here.
+    outward = [p for p in packets if p.saddr == CLIENT]
+    assert [len(p.options) for p in outward] == [0] * 3 + [1] * 3
+    assert skipped == {"nat": 3} and refused == {"translated": len([p for p in packets if p.saddr == SERVER][:3])}
+
+
+def test_conntrack_without_translation_does_not_matter(pair):
+    with Measuring(pair) as measuring, traffic.UdpEcho(pair.server):
+        for host in pair.hosts:
+            host.run("nft", "-f", "-", input=STATEFUL)
+        assert traffic.udp_exchange(pair.client, SERVER, 10) == 10
+        assert measuring.client.stats()["options-out"] == 10 == measuring.server.stats()["accepted"]
+
+
+def xfrm(pair, mode):
+    key = "0x" + "11" * 20
+    for host, mine, theirs in ((pair.client, CLIENT, SERVER), (pair.server, SERVER, CLIENT)):
+        for source, destination, spi in ((CLIENT, SERVER, "0x1000"), (SERVER, CLIENT, "0x1001")):
+            host.run(
+                *("ip", "xfrm", "state", "add", "src", source, "dst", destination, "proto", "esp", "spi", spi),
+                *("reqid", spi, "mode", mode, "aead", "rfc4106(gcm(aes))", key, 128),
+            )
+        for direction, source, destination in (("out", mine, theirs), ("in", theirs, mine)):
+            spi = "0x1000" if source == CLIENT else "0x1001"
+            for protocol in ("udp", "tcp", "ipv6-icmp"):
+                kinds = [["type", 128], ["type", 129]] if protocol == "ipv6-icmp" else [[]]
+                for kind in kinds:
+                    host.run(
+                        *("ip", "xfrm", "policy", "add", "src", f"{source}/128", "dst", f"{destination}/128"),
+                        *("proto", protocol, *kind, "dir", direction),
+                        *("tmpl", "src", source, "dst", destination, "proto", "esp", "reqid", spi, "mode", mode),
+                    )
+
+
+@pytest.mark.parametrize("mode", ["transport", "tunnel"])
+def test_ipsec(pair, results, mode):
+    """Transport mode would leave the option in clear before ESP; tunnel mode carries it inside."""
+    with Measuring(pair) as measuring, traffic.UdpEcho(pair.server), traffic.TcpEcho(pair.server):
+        xfrm(pair, mode)
+        with Capture(pair.client, results(".pcap")) as tap:
+            assert traffic.udp_exchange(pair.client, SERVER, 5) == 5
+            traffic.tcp_exchange(pair.client, SERVER, 5)
+            assert traffic.ping(pair.client, SERVER, 3) == 3
+            # What arrived in a tunnel passes the tap a second time, decrypted.
+            packets = [p for p in read_pcap(tap.stop()) if p.protocol in (capture.ESP, TCP, UDP) and p.saddr == CLIENT]
+        stats, skipped = measuring.client.stats(), measuring.client.skipped()
+        assert measuring.server.refused() == {}
+    assert {p.protocol for p in packets} == {capture.ESP}
+    assert not [p for p in packets if p.options], "an option in clear"
+    if mode == "transport":
+        assert stats["options-out"] == 0 and skipped["ipsec"] > 15
+    else:
+        assert stats["options-out"] > 15 and stats["accepted"] > 12 and "ipsec" not in skipped
+
+
+def test_forwarded_packets_are_untouched(pair, results):
+    far = Host("far")
+    try:
+        link(pair.server, far, "fd00:2::2", FAR, left_device="veth1")
+        pair.server.sysctl("net.ipv6.conf.all.forwarding", 1)
+        pair.client.run("ip", "-6", "route", "add", "fd00:2::/64", "via", SERVER)
+        far.run("ip", "-6", "route", "add", "fd00:1::/64", "via", "fd00:2::2")
+        traffic.ping(pair.client, FAR, 1)
+        with Measuring(pair, "v2") as measuring, traffic.UdpEcho(far):
+            measuring.client.policy_set()
+            with Capture(far, results(".pcap")) as tap:
+                assert traffic.udp_exchange(pair.client, FAR, 5) == 5
+                assert traffic.ping(pair.client, FAR, 3) == 3
+                packets = [p for p in read_pcap(tap.stop()) if CLIENT in (p.saddr, p.daddr)]
+            assert measuring.server.stats()["options-out"] == 0
+            # An option of the ends passes the router as it is, and the router does not look at it.
+            measuring.client.policy_set(rule("v2"))
+            with Capture(far, results("-passing.pcap")) as tap:
+                assert traffic.udp_exchange(pair.client, FAR, 5) == 5
+                passed = [p for p in read_pcap(tap.stop()) if p.saddr == CLIENT and p.protocol == UDP]
+            assert measuring.server.stats()["options-in"] == 0
+        assert len(packets) == 16 and not [p for p in packets if p.options]
+        assert [len(p.options) for p in passed] == [1] * 5
+    finally:
+        far.close()

@@ -8,6 +8,7 @@ use crate::proto::suite::Suite;
 use crate::proto::uapi::{Profile, NONCE_LEN};
 use crate::proto::wire::{AAD_LEN, SEALED_LEN, V2_INTERIOR_LEN};
 use crate::sys::aead;
+use crate::sys::errno;
 use crate::sys::hmac::Prk;
 use crate::sys::wipe::wipe;
 use kernel::prelude::*;
@@ -27,7 +28,7 @@ impl FlowKey {
     /// Derives it: `key || base_nonce = LabeledExpand(prk, "pdmv2_key", context, Nk + 12)`. `sender` has the packet's
     /// source as its local side.
     pub(crate) fn derive(prk: &Prk, suite: Suite, epoch: u16, sender: &FlowId) -> Result<KBox<Self>> {
-        let (info, len) = key_info(suite, Profile::V2 as u8, u32::from(epoch), sender).ok_or(EOPNOTSUPP)?;
+        let (info, len) = key_info(suite, Profile::V2 as u8, u32::from(epoch), sender).ok_or(errno::eopnotsupp())?;
         let mut material = [0; MATERIAL_MAX];
         let derived = material.get_mut(..len).ok_or(EINVAL)?;
         prk.expand(&info, derived)?;

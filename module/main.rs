@@ -46,7 +46,8 @@ module! {
 
 /// The option type in use.
 pub(crate) fn option_type() -> u8 {
-    module_parameters::option_type.value()
+    // Linux 7.2 lends the value, 7.3 copies it.
+    *core::borrow::Borrow::<u8>::borrow(&module_parameters::option_type.value())
 }
 
 /// The loaded module; its parts are dropped in this order.

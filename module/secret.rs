@@ -8,6 +8,7 @@ use crate::proto::prefix::Prefix;
 use crate::proto::psn::SendCounter;
 use crate::proto::suite::Suite;
 use crate::proto::uapi::{SecretState, EPOCH_MAX, SECRET_ID_LEN};
+use crate::sys::errno;
 use crate::sys::hash::HashKey;
 use crate::sys::hmac::Prk;
 use crate::sys::lock::{self, BhLock, Class};
@@ -180,7 +181,7 @@ pub(crate) fn was_sent_under(id: &[u8; SECRET_ID_LEN], from: &[Prefix]) -> bool 
 fn remember(id: &[u8; SECRET_ID_LEN], from: &[Prefix]) -> Result {
     let mut remembered = REMEMBERED.lock();
     if overlaps(&remembered, id, from) {
-        return Err(EALREADY);
+        return Err(errno::ealready());
     }
     if remembered.len().saturating_add(from.len()) > REMEMBERED_MAX {
         return Err(ENOSPC);

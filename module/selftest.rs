@@ -10,6 +10,7 @@ use crate::proto::flow_id::FlowId;
 use crate::proto::schedule::{id_info, key_info, MATERIAL_MAX};
 use crate::proto::suite::{Suite, KDF_HKDF_SHA256};
 use crate::proto::uapi::{Profile, SECRET_ID_LEN};
+use crate::sys::errno;
 use crate::sys::hmac::Prk;
 use kernel::prelude::*;
 use vectors::{Vector, VECTORS};
@@ -79,7 +80,7 @@ pub(crate) fn run() -> Result {
         };
         if let Err(wrong) = checked.and_then(|()| check_sealing(v)) {
             pr_err!("self-test: vector {number}: {wrong} differs; the module is not loaded\n");
-            return Err(EBADMSG);
+            return Err(errno::ebadmsg());
         }
     }
     pr_info!("self-test: {} vectors sealed and opened, {derived} of them derived here\n", VECTORS.len());

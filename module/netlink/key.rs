@@ -2,6 +2,7 @@
 
 //! `key-add`.
 
+use crate::sys::errno;
 use super::association::named;
 use super::attributes::{flow_id, Attributes};
 use crate::flow::Flow;
@@ -61,7 +62,7 @@ impl Do for Add {
                 KeyDirection::Send if flow.install_sending(name, key) => {}
                 KeyDirection::Send => {
                     generation.wrong(format_args!("the flow sends neither in this epoch nor will it next"));
-                    return Err(ESTALE);
+                    return Err(errno::estale());
                 }
             }
             Ok(())

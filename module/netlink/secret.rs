@@ -2,6 +2,7 @@
 
 //! `secret-add`, `secret-activate` and `secret-del`.
 
+use crate::sys::errno;
 use super::association::{named, wipe};
 use super::attributes::{Attribute, Attributes};
 use crate::namespace::Namespace;
@@ -43,7 +44,7 @@ impl Do for Add {
         let (kdf, aead) = (attributes.need(KDF)?, attributes.need(AEAD)?);
         let suite = Suite { kem: attributes.need(KEM)?.u16(), kdf: kdf.u16(), aead: aead.u16() };
         if !matches!(suite.aead, AEAD_AES_128_GCM | AEAD_AES_256_GCM) {
-            return Err(refuse(&aead, "this module has AES-GCM only", EOPNOTSUPP));
+            return Err(refuse(&aead, "this module has AES-GCM only", errno::eopnotsupp()));
         }
         let prk = match (association.key_mode, attributes.get(PRK)) {
             (KeyMode::Helper, None) => None,
@@ -53,7 +54,7 @@ impl Do for Add {
             (KeyMode::Kernel, _) => {
                 let prk = attributes.need(PRK)?;
                 if suite.kdf != KDF_HKDF_SHA256 {
-                    return Err(refuse(&kdf, "this module derives with HKDF-SHA256 only", EOPNOTSUPP));
+                    return Err(refuse(&kdf, "this module derives with HKDF-SHA256 only", errno::eopnotsupp()));
                 }
                 if Some(prk.bytes().len()) != suite.hash_len() {
                     return Err(prk.wrong(format_args!("not as long as the hash of the suite")));
@@ -95,7 +96,7 @@ impl Do for Activate {
         let generation = attributes.need(GENERATION)?;
         association.secrets.activate(generation.u64(), &association.local).map_err(|error| {
             let why = match error {
-                e if e == EALREADY => "this secret was sent under before: it is for receiving only, negotiate another",
+                e if e == errno::ealready() => "this secret was sent under before: it is for receiving only, negotiate another",
                 e if e == ENOSPC => "the module can remember no more secrets: reload it",
                 e if e == ENOENT => "no such generation",
                 _ => "not activated",

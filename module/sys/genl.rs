@@ -410,7 +410,7 @@ impl Family {
 impl Drop for Family {
     fn drop(&mut self) {
         FAMILY.store(core::ptr::null_mut(), Release);
-        rcu::synchronize_rcu();
+        super::rcu::synchronize();
         // SAFETY: registered by `register`; waits for requests under way.
         unsafe { bindings::genl_unregister_family(self.family.get()) };
     }

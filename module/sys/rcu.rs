@@ -2,10 +2,17 @@
 
 //! A value that readers see whole, old or new, and that is freed when no reader can see it any more.
 
+use crate::bindings;
 use core::marker::PhantomData;
 use kernel::prelude::*;
 use kernel::sync::atomic::{Acquire, Atomic, Full};
 use kernel::sync::rcu;
+
+/// Waits until every read-side section that has begun has ended. Sleeps.
+pub(crate) fn synchronize() {
+    // SAFETY: may be called wherever sleeping is allowed.
+    unsafe { bindings::synchronize_rcu() };
+}
 
 /// An optional boxed value, read under RCU and replaced as a whole.
 pub(crate) struct RcuCell<T> {
@@ -36,7 +43,7 @@ impl<T> RcuCell<T> {
         let new = value.map_or(core::ptr::null_mut(), KBox::into_raw);
         let old = self.pointer.xchg(new, Full);
         if !old.is_null() {
-            rcu::synchronize_rcu();
+            synchronize();
             // SAFETY: it came out of a box in an earlier call, and no reader sees it any more.
             drop(unsafe { KBox::from_raw(old) });
         }

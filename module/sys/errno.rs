@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Error numbers to which the kernel crate of Linux 7.2 gives no names.
+
+use crate::bindings;
+use kernel::prelude::*;
+
+fn error(number: u32) -> Error {
+    Error::from_errno(-(number as i32))
+}
+
+/// Operation already in progress.
+pub(crate) fn ealready() -> Error {
+    error(bindings::EALREADY)
+}
+
+/// Not a data message.
+#[cfg(pdmv2_debug)]
+pub(crate) fn ebadmsg() -> Error {
+    error(bindings::EBADMSG)
+}
+
+/// Operation not supported.
+pub(crate) fn eopnotsupp() -> Error {
+    error(bindings::EOPNOTSUPP)
+}
+
+/// Stale.
+pub(crate) fn estale() -> Error {
+    error(bindings::ESTALE)
+}

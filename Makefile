@@ -30,7 +30,7 @@ setup:
 demo: setup
 	@scripts/module
 	@scripts/helper
-	@scripts/vm -- tests/demo/run
+	@scripts/vm --virtual-time -- tests/demo/run
 
 test:
 	@scripts/test

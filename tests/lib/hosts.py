@@ -56,11 +56,13 @@ class Host:
     def inside(self):
         """The calling thread is in the namespace for a while."""
         home = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
-        os.setns(self._fd, os.CLONE_NEWNET)
         try:
-            yield self
+            os.setns(self._fd, os.CLONE_NEWNET)
+            try:
+                yield self
+            finally:
+                os.setns(home, os.CLONE_NEWNET)
         finally:
-            os.setns(home, os.CLONE_NEWNET)
             os.close(home)
 
     def run(self, *command, **options):
@@ -111,7 +113,8 @@ class Host:
             if pid != os.getpid():
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-        os.close(self._fd)
+        fd, self._fd = self._fd, -1
+        os.close(fd)
         run("ip", "netns", "del", self.name)
 
 

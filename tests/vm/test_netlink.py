@@ -334,7 +334,7 @@ def as_nobody(host, what):
                     number = error.error
                 except OSError as error:
                     number = error.errno
-            os.write(write, bytes([number]))
+        os.write(write, bytes([number]))
         os._exit(0)
     os.close(write)
     os.waitpid(pid, 0)

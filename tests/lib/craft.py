@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: GPL-2.0-only OR MIT
+"""Packets made by hand, put on the wire by a packet socket, with options sealed by the tests' own key schedule."""
+
+import ipaddress
+import socket
+import struct
+
+import option
+import schedule
+from hosts import CLIENT, LINK, SERVER
+
+ETH_IPV6 = 0x86DD
+
+
+def pseudo(source, destination, protocol, length):
+    return ipaddress.IPv6Address(source).packed + ipaddress.IPv6Address(destination).packed + struct.pack("!IxxxB", length, protocol)
+
+
+def checksum(data):
+    data += bytes(len(data) % 2)
+    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF or 0xFFFF
+
+
+def udp(source, destination, sport, dport, payload):
+    head = struct.pack("!HHHH", sport, dport, 8 + len(payload), 0)
+    total = checksum(pseudo(source, destination, 17, 8 + len(payload)) + head + payload)
+    return struct.pack("!HHHH", sport, dport, 8 + len(payload), total) + payload
+
+
+def ipv6(source, destination, next_header, payload):
+    head = struct.pack("!IHBB", 6 << 28, len(payload), next_header, 64)
+    return head + ipaddress.IPv6Address(source).packed + ipaddress.IPv6Address(destination).packed + payload
+
+
+def options_header(options, next_header=17):
+    """A Destination Options header of whole bytes, padded to 8."""
+    short = -(2 + len(options)) % 8
+    padding = b"" if short == 0 else b"\x00" if short == 1 else bytes([1, short - 2]) + bytes(short - 2)
+    return bytes([next_header, (2 + len(options) + len(padding)) // 8 - 1]) + options + padding
+
+
+def alone(body, kind=option.TYPE):
+    """The header as the module writes it: PadN, then the option at offset 4."""
+    return options_header(b"\x01\x00" + bytes([kind, len(body)]) + body)
+
+
+class Crafted:
+    """UDP datagrams of one flow, from the client host to the server host, as if the client had sent them."""
+
+    def __init__(self, pair, secret=None, sport=5555, dport=7000, first_psn=100):
+        self.flow = schedule.Tuple5(17, CLIENT, sport, SERVER, dport)
+        self.secret, self.psn, self.number = secret, first_psn, 0
+        self.sock = pair.client.socket(socket.AF_PACKET, socket.SOCK_RAW)
+        self.sock.bind((LINK, ETH_IPV6))
+        mac = lambda host: bytes.fromhex(host.mac().replace(":", ""))
+        self.ethernet = mac(pair.server) + mac(pair.client) + struct.pack("!H", ETH_IPV6)
+
+    def fields(self, **other):
+        """A fresh PSN each time."""
+        self.psn = (self.psn + 1) & 0xFFFF
+        return option.Fields(**({"psntp": self.psn, "globalptr": self.psn} | other))
+
+    def sealed(self, fields=None, epoch=0, secret=None):
+        """The body of a genuine encrypted option."""
+        fields = fields or self.fields(epoch=epoch)
+        secret = secret or self.secret
+        key, base_nonce = secret.flow_key(fields.epoch, self.flow)
+        clear = option.write_clear(fields)
+        interior = option.write_interior(fields)
+        return clear + schedule.seal(secret.suite, key, base_nonce, fields.psntp, option.aad(clear), interior)
+
+    def plain(self, fields=None):
+        """The body of a plain `v2` option."""
+        fields = fields or self.fields()
+        return option.write_clear(fields) + option.write_interior(fields)
+
+    def payload(self):
+        self.number += 1
+        return b"datagram %06d" % self.number
+
+    def packet(self, header, payload):
+        f = self.flow
+        return ipv6(f.saddr, f.daddr, 60, header + udp(f.saddr, f.daddr, f.sport, f.dport, payload))
+
+    def send(self, header):
+        """A datagram behind this Destination Options header; returns its payload."""
+        payload = self.payload()
+        self.sock.send(self.ethernet + self.packet(header, payload))
+        return payload
+
+    def close(self):
+        self.sock.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+def flipped(data, bit):
+    """The bytes with one bit changed."""
+    out = bytearray(data)
+    out[bit // 8] ^= 0x80 >> bit % 8
+    return bytes(out)

@@ -50,4 +50,5 @@ help:
 	@echo 'make setup           only what the above need, in $${PDMV2_CACHE:-~/.cache/pdmv2}; scripts/setup --newest looks for a newer kernel'
 	@echo 'make clean           removes target/'
 	@echo 'make distclean       removes target/ and the cache directory'
+	@echo 'PDMV2_KERNEL=7.2 before any of these takes the newest packaged kernel of that series.'
 	@echo 'Also: scripts/vm -- COMMAND runs anything in the VM, scripts/vm alone gives a shell in it.'

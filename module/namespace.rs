@@ -56,6 +56,7 @@ pub(crate) struct Namespace {
 
 impl PerNet for Namespace {
     fn new(net: Net) -> Result<KBox<Self>> {
+        warn_of_dropped_options(net);
         let namespace = Self {
             net,
             policy: RcuCell::empty(),
@@ -75,6 +76,13 @@ impl PerNet for Namespace {
 
     fn stop(&self) {
         self.turn_off();
+    }
+}
+
+/// A negative limit makes the kernel drop every packet with an option that it does not know itself.
+fn warn_of_dropped_options(net: Net) {
+    if net.max_dst_opts() < 0 {
+        pr_warn!("net.ipv6.max_dst_opts_number is negative: packets with options are dropped on receipt; set it to 8\n");
     }
 }
 
@@ -122,9 +130,7 @@ impl Namespace {
             // waits for a grace period in between.
             let (sweep, hooks) = unsafe { (Periodic::start(self, SWEEP_MS)?, Hooks::register(self.net, self)?) };
             *active = Active { _sweep: Some(sweep), hooks: Some(hooks) };
-            if self.net.max_dst_opts() < 0 {
-                pr_warn!("net.ipv6.max_dst_opts_number is negative: this kernel drops packets with unknown options; set it to 8\n");
-            }
+            warn_of_dropped_options(self.net);
         }
         self.policy.replace(Some(policy));
         Ok(())

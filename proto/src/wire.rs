@@ -62,7 +62,8 @@ pub const VERSION: u8 = 2;
 /// Option types no setting may choose: assigned to other options of the registry of RFC 8200, or with bits that ask
 /// routers to change the option or hosts to drop the packet.
 pub const fn option_type_is_usable(kind: u8) -> bool {
-    // Pad1, PadN, jumbo payload's low bits, RPL 0x23, tunnel limit, router alert, CALIPSO, SMF_DPD, endpoint id, IOAM, ...
+    // Pad1, PadN, Tunnel Encapsulation Limit, Router Alert, CALIPSO, SMF_DPD, IOAM, AltMark: those of the registry whose
+    // action is to skip and whose data stays as it is.
     !matches!(kind, 0x00 | 0x01 | 0x04 | 0x05 | 0x07 | 0x08 | 0x11 | 0x12) && kind & 0xE0 == 0
 }
 

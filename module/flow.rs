@@ -19,7 +19,7 @@ use kernel::prelude::*;
 use kernel::sync::{rcu, Arc};
 
 /// PSNs before the end of an epoch at which the next epoch's key is asked for.
-const ASK_AHEAD: u32 = 16384;
+pub(crate) const ASK_AHEAD: u16 = 16384;
 
 /// What a flow sends under.
 struct Sending {
@@ -168,7 +168,6 @@ impl Flow {
         section: &rcu::Guard,
         now: u64,
         questions: &mut Questions,
-        notices: &mut Notices,
     ) -> Result<(), Skip> {
         let association = self.association_on(ifindex, namespace, section).ok_or(Skip::NoAssociation)?;
         let generation = association.secrets.sending_generation();
@@ -184,14 +183,7 @@ impl Flow {
         let question = |name, direction| Question { association: association.name, name, direction, flow: self.id, stranger: false };
 
         let Some(epoch) = self.measured.counter.peek().epoch else {
-            if secret.first_exhausted() {
-                notices.add(Notice {
-                    association: Some(association.name),
-                    generation: Some(secret.generation),
-                    flow: Some(self.id),
-                    ..Notice::of(Event::Exhausted)
-                });
-            }
+            secret.exhausted();
             return Err(Skip::Exhausted);
         };
         if sending.key.as_ref().is_none_or(|(e, _)| *e != epoch) {
@@ -211,19 +203,12 @@ impl Flow {
                 }
                 return Err(Skip::NoKey);
             }
-            if secret.used_epoch(epoch) {
-                notices.add(Notice {
-                    association: Some(association.name),
-                    generation: Some(secret.generation),
-                    flow: Some(self.id),
-                    ..Notice::of(Event::EpochsLow)
-                });
-            }
+            secret.used_epoch(epoch);
         }
         let ahead = !secret.derives()
             && sending.next.is_none()
             && usize::from(epoch) < EPOCH_MAX
-            && self.measured.counter.left_in_epoch() < ASK_AHEAD;
+            && self.measured.counter.left_in_epoch() < u32::from(ASK_AHEAD);
         if ahead && self.asked_send.asks(name(epoch + 1), now) {
             questions.add(question(name(epoch + 1), KeyDirection::Send));
         }

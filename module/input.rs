@@ -8,8 +8,9 @@
 use crate::acquire::Questions;
 use crate::counters::Count;
 use crate::event::{Notice, Notices};
-use crate::flow::Flow;
+use crate::flow::{Flow, ASK_AHEAD};
 use crate::flow_table::{find, is_stale, FlowTable};
+use crate::key::FlowKey;
 use crate::namespace::Namespace;
 use crate::option_type;
 use crate::policy::Policy;
@@ -17,9 +18,9 @@ use crate::proto::flow_id::{FlowId, TCP};
 use crate::proto::headers::{Headers, Upper};
 use crate::proto::mss;
 use crate::proto::placement::scan;
-use crate::proto::receive::{Attempt, KeyName};
+use crate::proto::receive::{KeyName, TRIES};
 use crate::proto::sequence::Arrival;
-use crate::proto::uapi::{Event, Mechanism, OnFailure, Refusal};
+use crate::proto::uapi::{Event, Mechanism, OnFailure, Refusal, EPOCH_MAX};
 use crate::proto::wire::{Body, Echo, V2Clear, V2Interior, SEALED_LEN, VERSION};
 use crate::sys::hooks::Verdict;
 use crate::sys::log;
@@ -51,16 +52,21 @@ pub(crate) fn incoming(namespace: &Namespace, mut packet: Incoming<'_>) -> Verdi
         payload: headers.payload_len > 0,
         ifindex: packet.ifindex(),
     };
-    let options = headers.final_options.and_then(|(at, len)| head.get(at..at.checked_add(len)?));
-    let verdict = match options.and_then(|header| Some((header, scan(header, option_type())?))) {
-        Some((header, scanned)) if scanned.found > 0 => {
-            let body = scanned.body.and_then(|(at, len)| header.get(at..at.checked_add(len)?));
-            arrival.option(body.filter(|_| scanned.found == 1), facts.translated())
+    // A header that the kernel will drop the packet for holds no option for us.
+    let scanned = |place: Option<(usize, usize)>| {
+        let (at, len) = place?;
+        let header = head.get(at..at.checked_add(len)?)?;
+        Some((header, scan(header, option_type())?)).filter(|(_, scanned)| scanned.found > 0)
+    };
+    let verdict = match (scanned(headers.final_options), scanned(headers.earlier_options)) {
+        (Some((header, found)), None) if found.found == 1 => {
+            arrival.option(found.body.and_then(|(at, len)| header.get(at..at.checked_add(len)?)), facts.translated())
         }
-        _ => {
+        (None, None) => {
             arrival.without();
             Verdict::Accept
         }
+        _ => arrival.option(None, facts.translated()),
     };
     if let (TCP, Upper::Tcp { syn: true, header_len, .. }) = (headers.protocol, headers.upper) {
         if let Some((mss_at, announced)) = announced_mss(head, headers.upper_at, header_len) {
@@ -106,7 +112,7 @@ impl Arrived<'_> {
         }
     }
 
-    /// A packet with an option; `None` if it has more than one.
+    /// A packet with an option; `None` if it has more than one, or one where none belongs.
     fn option(&self, body: Option<&[u8]>, translated: bool) -> Verdict {
         let counters = &self.namespace.counters;
         counters.count(Count::OptionsIn, 1);
@@ -223,9 +229,21 @@ impl Arrived<'_> {
         *on_failure = association.on_failure;
         let generations = association.secrets.accepted_generations();
         let accepted = generations.split(|g| *g == 0).next().unwrap_or(&[]);
+        let aad = clear.aad(option_type());
+        let open = |key: &FlowKey| Some(V2Interior::parse(&key.open(clear.psntp, &aad, sealed)?));
         let receive = flow.receiver().map_err(|_| Refusal::NoMemory)?;
-        let (mut attempt, mut tries) = receive.plan(accepted, clear.epoch, clear.psntp);
-        if let Attempt::Want(name) = attempt {
+        let plan = receive.plan(accepted, clear.epoch, clear.psntp);
+        let mut opened = plan.tries.into_iter().flatten().find_map(|name| Some((name, open(receive.key(name)?)?)));
+        if opened.is_none() {
+            let checks = plan.checks();
+            if plan.replayed && checks == 0 {
+                return Err(Refusal::Replay);
+            }
+            let name = match receive.missing(accepted, clear.epoch) {
+                Ok(name) if checks < TRIES => name,
+                Err(reason) if checks == 0 => return Err(reason),
+                _ => return Err(Refusal::Authentication),
+            };
             // Strangers share a budget of their own, so that a flood of them takes nothing from live flows.
             if !receive.may_attempt(self.now) || (stranger && !self.namespace.strangers.lock().take(self.now)) {
                 return Err(Refusal::Rate);
@@ -233,22 +251,19 @@ impl Arrived<'_> {
             if !flow.want_receive(&association, name, self.now, stranger, questions) {
                 return Err(Refusal::NoKey);
             }
-            (attempt, tries) = flow.receiver().map_err(|_| Refusal::NoMemory)?.plan(accepted, clear.epoch, clear.psntp);
+            let receive = flow.receiver().map_err(|_| Refusal::NoMemory)?;
+            opened = receive.key(name).and_then(|key| open(key)).map(|interior| (name, interior));
         }
-        match attempt {
-            Attempt::Try => {}
-            Attempt::Refuse(reason) => return Err(reason),
-            Attempt::Want(_) => return Err(Refusal::NoKey),
-        }
-        let aad = clear.aad(option_type());
-        let receive = flow.receiver().map_err(|_| Refusal::NoMemory)?;
-        let opened = tries.into_iter().flatten().find_map(|name| {
-            let interior = receive.key(name)?.open(clear.psntp, &aad, sealed)?;
-            Some((name, V2Interior::parse(&interior)))
-        });
         let (name, interior): (KeyName, V2Interior) = opened.ok_or(Refusal::Authentication)?;
+        let receive = flow.receiver().map_err(|_| Refusal::NoMemory)?;
         receive.authenticated(name, clear.psntp);
+        let next = KeyName { epoch: name.epoch.saturating_add(1), ..name };
+        let ask_ahead = clear.psntp > u16::MAX - ASK_AHEAD && usize::from(name.epoch) < EPOCH_MAX && !receive.holds(next);
         if let Some(held) = association.secrets.get(name.generation) {
+            // The peer's next epoch begins soon; a key that has to be asked for is there before.
+            if ask_ahead && !held.secret.derives() {
+                flow.want_receive(&association, next, self.now, false, questions);
+            }
             if held.secret.first_authenticated() {
                 notices.add(Notice {
                     association: Some(association.name),

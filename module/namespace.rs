@@ -174,8 +174,15 @@ impl Run for Namespace {
         table.expire_pending(Some(now));
         self.counters.count(Count::FlowsDropped, dropped);
         let Some(all) = self.associations.read(&section) else { return };
+        let since_boot = time::since_boot();
         for association in &all.0 {
-            for held in association.secrets.remove(|held| now >= held.secret.ends_at).into_iter().flatten() {
+            if let Some(secret) = association.secrets.sending() {
+                if let Some(event) = secret.notice(now) {
+                    let (association, generation) = (Some(association.name), Some(secret.generation));
+                    Notice { association, generation, ..Notice::of(event) }.tell(self, now);
+                }
+            }
+            for held in association.secrets.remove(|held| since_boot >= held.secret.ends_at).into_iter().flatten() {
                 table.for_each(|flow| flow.forget(&held.secret));
             }
         }

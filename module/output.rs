@@ -7,7 +7,6 @@
 
 use crate::acquire::Questions;
 use crate::counters::Count;
-use crate::event::Notices;
 use crate::flow::Flow;
 use crate::flow_table::{find, is_stale, Bucket, FlowTable};
 use crate::namespace::Namespace;
@@ -141,17 +140,19 @@ impl Look<'_> {
             return Outcome::Done;
         }
 
-        let (mut questions, mut notices) = (Questions::default(), Notices::default());
+        let mut questions = Questions::default();
         let allowed = self
             .allowed(&headers, rule, mechanism, &id, splitting)
             .and_then(|()| self.flow(&mut bucket, &id, mechanism).map(|_| ()))
             .and_then(|()| match mechanism {
                 Mechanism::V2Encrypted => find(&mut bucket, &id)
                     .ok_or(Skip::NoSocket)?
-                    .prepare_sending(packet.ifindex(), self.namespace, self.section, self.now, &mut questions, &mut notices),
+                    .prepare_sending(packet.ifindex(), self.namespace, self.section, self.now, &mut questions),
                 _ => Ok(()),
             });
         if allowed.is_ok() && splitting == Splitting::Possible {
+            drop(bucket);
+            questions.ask(self.namespace, self.now);
             return Outcome::Split;
         }
         self.policy.hit(index, packets);
@@ -180,7 +181,6 @@ impl Look<'_> {
         }
         drop(bucket);
         questions.ask(self.namespace, self.now);
-        notices.tell(self.namespace, self.now);
         Outcome::Done
     }
 

@@ -7,7 +7,7 @@ use crate::proto::flow_id::FlowId;
 use crate::proto::prefix::Prefix;
 use crate::proto::psn::SendCounter;
 use crate::proto::suite::Suite;
-use crate::proto::uapi::{SecretState, EPOCH_MAX, SECRET_ID_LEN};
+use crate::proto::uapi::{Event, SecretState, EPOCH_MAX, SECRET_ID_LEN};
 use crate::sys::errno;
 use crate::sys::hash::HashKey;
 use crate::sys::hmac::Prk;
@@ -21,6 +21,8 @@ use kernel::sync::Arc;
 const FLOORS: usize = 1024;
 /// A flow keeps its state at least for this part of its secret's lifetime.
 const AGE_DIVISOR: u64 = 2048;
+/// How often it is told that a secret runs out of epochs, ns.
+const TELL_AGAIN: u64 = 5 * SECOND;
 /// Secrets and address ranges the module can remember to have sent under; past it no more are taken for sending.
 const REMEMBERED_MAX: usize = 1 << 17;
 
@@ -32,7 +34,7 @@ pub(crate) struct Secret {
     pub(crate) id: [u8; SECRET_ID_LEN],
     /// Cipher suite.
     pub(crate) suite: Suite,
-    /// Monotonic time at which it ends, ns.
+    /// Time since boot, suspend included, at which it ends, ns.
     pub(crate) ends_at: u64,
     /// Seconds it lives in all.
     pub(crate) lifetime: u32,
@@ -41,8 +43,8 @@ pub(crate) struct Secret {
     floors: KVec<Atomic<u32>>,
     highest_epoch: Atomic<u32>,
     first_authenticated: AtomicFlag,
-    said_exhausted: AtomicFlag,
-    said_low: AtomicFlag,
+    exhausted: AtomicFlag,
+    told_at: Atomic<u64>,
 }
 
 impl Secret {
@@ -70,8 +72,8 @@ impl Secret {
             floors,
             highest_epoch: Atomic::new(0),
             first_authenticated: AtomicFlag::new(true),
-            said_exhausted: AtomicFlag::new(true),
-            said_low: AtomicFlag::new(true),
+            exhausted: AtomicFlag::new(false),
+            told_at: Atomic::new(0),
         };
         Ok(Arc::new(secret, GFP_KERNEL)?)
     }
@@ -107,12 +109,37 @@ impl Secret {
         self.prk.is_some()
     }
 
-    /// Notes an epoch that is sent in; true when, for the first time, half of them are used up.
-    pub(crate) fn used_epoch(&self, epoch: u16) -> bool {
-        if u32::from(epoch) > self.highest_epoch.load(Relaxed) {
-            self.highest_epoch.store(u32::from(epoch), Relaxed);
+    /// Notes an epoch that is sent in.
+    pub(crate) fn used_epoch(&self, epoch: u16) {
+        let mut seen = self.highest_epoch.load(Relaxed);
+        while u32::from(epoch) > seen {
+            match self.highest_epoch.cmpxchg(seen, u32::from(epoch), Full) {
+                Ok(_) => return,
+                Err(now) => seen = now,
+            }
         }
-        usize::from(epoch) >= EPOCH_MAX / 2 && self.said_low.xchg(false, Full)
+    }
+
+    /// Notes that a flow or bucket has used every epoch.
+    pub(crate) fn exhausted(&self) {
+        self.exhausted.store(true, Relaxed);
+    }
+
+    /// What the helper should be told again, as messages may be lost: that epochs are used up, or half of them are.
+    pub(crate) fn notice(&self, now: u64) -> Option<Event> {
+        let event = if self.exhausted.load(Relaxed) {
+            Event::Exhausted
+        } else if usize::from(self.highest_epoch()) >= EPOCH_MAX / 2 {
+            Event::EpochsLow
+        } else {
+            return None;
+        };
+        let told_at = self.told_at.load(Relaxed);
+        if told_at != 0 && now.saturating_sub(told_at) < TELL_AGAIN {
+            return None;
+        }
+        self.told_at.store(now, Relaxed);
+        Some(event)
     }
 
     /// Highest epoch sent in over all flows.
@@ -123,11 +150,6 @@ impl Secret {
     /// True for the first caller: nothing authenticated under this secret before.
     pub(crate) fn first_authenticated(&self) -> bool {
         self.first_authenticated.load(Relaxed) && self.first_authenticated.xchg(false, Full)
-    }
-
-    /// True for the first caller: a flow or bucket has used every epoch.
-    pub(crate) fn first_exhausted(&self) -> bool {
-        self.said_exhausted.load(Relaxed) && self.said_exhausted.xchg(false, Full)
     }
 
     /// Least time a flow keeps its state after its last packet, ns.

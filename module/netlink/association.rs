@@ -155,7 +155,7 @@ impl Dump for Get {
     const CMD: u8 = cmd::ASSOCIATION_GET;
 
     fn fill(namespace: &Namespace, records: &mut Records<'_>) -> Result {
-        let now = time::now();
+        let now = time::since_boot();
         loop {
             let index = records.cursor()[0];
             let association = {

@@ -68,8 +68,12 @@ impl Do for Set {
         if rules.is_empty() {
             return namespace.replace_policy(None);
         }
-        let flows_max = attributes.get(attr::policy::FLOWS_MAX).map_or(FLOWS_MAX, |a| a.u32());
-        let idle = attributes.get(IDLE).map_or(IDLE_S, |a| a.u32());
+        let (flows_max, idle) = {
+            let section = rcu::read_lock();
+            namespace.policy.read(&section).map_or((FLOWS_MAX, IDLE_S), |policy| (policy.flows_max, policy.idle))
+        };
+        let flows_max = attributes.get(attr::policy::FLOWS_MAX).map_or(flows_max, |a| a.u32());
+        let idle = attributes.get(IDLE).map_or(idle, |a| a.u32());
         let policy = Policy::new(rules, attributes.flag(FORBID_PLAIN), flows_max, idle)?;
         namespace.replace_policy(Some(KBox::new(policy, GFP_KERNEL)?))
     }

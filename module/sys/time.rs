@@ -11,6 +11,13 @@ pub(crate) fn now() -> u64 {
     u64::try_from(ns).unwrap_or(0)
 }
 
+/// Nanoseconds since boot, suspend included: for lifetimes that a peer counts too.
+pub(crate) fn since_boot() -> u64 {
+    // SAFETY: may be called from any context.
+    let ns = unsafe { bindings::ktime_get_with_offset(bindings::tk_offsets_TK_OFFS_BOOT) };
+    u64::try_from(ns).unwrap_or(0)
+}
+
 /// Nanoseconds in a second.
 pub(crate) const SECOND: u64 = 1_000_000_000;
 /// Nanoseconds in a millisecond.

@@ -81,6 +81,8 @@ pub struct Headers {
     pub next_header_at: usize,
     /// The Destination Options header immediately before the upper layer: its start and length.
     pub final_options: Option<(usize, usize)>,
+    /// The first Destination Options header before that, where none of our options belongs: its start and length.
+    pub earlier_options: Option<(usize, usize)>,
     /// The next header field that names the final Destination Options header, if there is one.
     pub options_named_at: usize,
     /// The Fragment header.
@@ -152,7 +154,7 @@ impl Headers {
         let mut protocol = *packet.get(NEXT_HEADER_AT).ok_or(Broken::Truncated)?;
         let (mut at, mut named_at) = (IPV6_LEN, NEXT_HEADER_AT);
         let (mut fragment, mut router_alert, mut authenticated) = (None, false, false);
-        let (mut final_options, mut options_named_at) = (None, 0);
+        let (mut final_options, mut earlier_options, mut options_named_at) = (None, None, 0);
 
         for _ in 0..CHAIN_MAX {
             let rest = packet.get(at..).ok_or(Broken::Truncated)?;
@@ -165,7 +167,7 @@ impl Headers {
                 _ => break,
             };
             let header = rest.get(..len).ok_or(Broken::Truncated)?;
-            final_options = None;
+            earlier_options = earlier_options.or(final_options.take());
             match protocol {
                 HOP_BY_HOP => router_alert |= options(header).any(|(kind, ..)| kind == ROUTER_ALERT),
                 ROUTING => destination = last_destination(header, destination).ok_or(Broken::Unsupported)?,
@@ -221,6 +223,7 @@ impl Headers {
             upper_at: at,
             next_header_at: named_at,
             final_options,
+            earlier_options,
             options_named_at,
             fragment,
             router_alert,
@@ -310,7 +313,7 @@ pub(super) mod tests {
         assert_eq!((h.final_options, h.options_named_at, h.next_header_at), (Some((40, 8)), 6, 40));
         let routing: &[u8] = &[2, 2, 0, 0, 0, 0, 0, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9];
         let h = parse(&[(DESTINATION_OPTIONS, pad), (ROUTING, routing)], UDP, &UDP_HEADER).unwrap();
-        assert_eq!(h.final_options, None);
+        assert_eq!((h.final_options, h.earlier_options), (None, Some((40, 8))));
     }
 
     #[test]

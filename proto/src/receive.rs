@@ -61,15 +61,20 @@ enum Place {
     Candidate(usize),
 }
 
-/// What to do with a sealed option.
+/// The keys to try on a sealed option.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Attempt {
-    /// Nothing can be tried, and why.
-    Refuse(Refusal),
-    /// No key is held that may apply; this one should be had.
-    Want(KeyName),
-    /// Try the keys of [`Receiver::tries`].
-    Try,
+pub struct Plan {
+    /// Their names, in order.
+    pub tries: [Option<KeyName>; TRIES],
+    /// A key held has seen this PSN before, or a window beyond it.
+    pub replayed: bool,
+}
+
+impl Plan {
+    /// Tag checks it makes.
+    pub fn checks(&self) -> usize {
+        self.tries.iter().flatten().count()
+    }
 }
 
 impl<K> Receiver<K> {
@@ -107,12 +112,12 @@ impl<K> Receiver<K> {
         })
     }
 
-    /// The names of the keys to try for an option of this epoch and PSN, in order, at most [`TRIES`]; and what else to do.
+    /// The keys held that may have sealed an option of this epoch and PSN, at most [`TRIES`].
     ///
-    /// `generations` are those of the association that may be received, newest first.
-    pub fn plan(&self, generations: &[u64], epoch: u16, psn: u16) -> (Attempt, [Option<KeyName>; TRIES]) {
-        let mut tries = [None; TRIES];
-        let (mut count, mut seen) = (0usize, None);
+    /// `generations` are those of the association that may be received.
+    pub fn plan(&self, generations: &[u64], epoch: u16, psn: u16) -> Plan {
+        let mut plan = Plan { tries: [None; TRIES], replayed: false };
+        let mut free = plan.tries.iter_mut();
         for (place, slot) in self.slots() {
             if slot.name.epoch != epoch || !generations.contains(&slot.name.generation) {
                 continue;
@@ -121,34 +126,33 @@ impl<K> Receiver<K> {
                 continue;
             }
             if slot.window.check(u64::from(psn)) != Seen::New {
-                seen = Some(Refusal::Replay);
-                continue;
-            }
-            if let Some(place) = tries.get_mut(count) {
+                plan.replayed = true;
+            } else if let Some(place) = free.next() {
                 *place = Some(slot.name);
-                count += 1;
             }
         }
-        if count > 0 {
-            return (Attempt::Try, tries);
-        }
-        // What was seen under a key held is a replay, unless another generation might have sent it.
-        let mut stale = false;
-        for generation in generations {
+        plan
+    }
+
+    /// The key that is not held and may have sealed an option of this epoch, once those of the plan did not open it: the
+    /// generation that last authenticated first, then the others in their order, newest first.
+    ///
+    /// # Errors
+    /// Why there is none: [`Refusal::StaleEpoch`], or [`Refusal::NoKey`] if all are held or there is no generation.
+    pub fn missing(&self, generations: &[u64], epoch: u16) -> Result<KeyName, Refusal> {
+        let current = self.current().map(|name| name.generation);
+        let first = generations.iter().filter(|g| Some(**g) == current);
+        let others = generations.iter().filter(|g| Some(**g) != current);
+        let mut reason = Refusal::NoKey;
+        for generation in first.chain(others) {
             let name = KeyName { generation: *generation, epoch };
-            if self.holds(name) {
-                continue;
-            }
             if self.is_stale(name) {
-                stale = true;
-                continue;
-            }
-            if seen.is_none() {
-                return (Attempt::Want(name), tries);
+                reason = Refusal::StaleEpoch;
+            } else if !self.holds(name) {
+                return Ok(name);
             }
         }
-        let reason = seen.unwrap_or(if stale { Refusal::StaleEpoch } else { Refusal::NoKey });
-        (Attempt::Refuse(reason), tries)
+        Err(reason)
     }
 
     /// The key of this name.
@@ -244,22 +248,50 @@ mod tests {
 
     #[test]
     fn plans() {
-        use Attempt::*;
-        let both = [2u64, 1];
-        let table: [(&str, &[KeyName], &[u64], u16, u16, Attempt); 9] = [
-            ("nothing held", &[], &[1], 0, 5, Want(name(1, 0))),
-            ("nothing held, two generations: the newest", &[], &both, 0, 5, Want(name(2, 0))),
-            ("no generation", &[], &[], 0, 5, Refuse(Refusal::NoKey)),
-            ("held and new", &[name(1, 0)], &[1], 0, 11, Try),
-            ("held and replayed", &[name(1, 0)], &[1], 0, 10, Refuse(Refusal::Replay)),
-            ("higher epoch", &[name(1, 0)], &[1], 9, 11, Want(name(1, 9))),
-            ("the epoch before", &[name(1, 3)], &[1], 2, 11, Want(name(1, 2))),
-            ("an epoch before that", &[name(1, 3)], &[1], 1, 11, Refuse(Refusal::StaleEpoch)),
-            ("an older generation that is not live", &[name(2, 3)], &[2, 1], 0, 11, Refuse(Refusal::StaleEpoch)),
+        let table: [(&str, &[KeyName], &[u64], u16, u16, Plan); 4] = [
+            ("nothing held", &[], &[1], 0, 5, Plan { tries: [None, None], replayed: false }),
+            ("held and new", &[name(1, 0)], &[1], 0, 11, Plan { tries: [Some(name(1, 0)), None], replayed: false }),
+            ("held and replayed", &[name(1, 0)], &[1], 0, 10, Plan { tries: [None, None], replayed: true }),
+            ("of a generation deleted", &[name(1, 0)], &[2], 0, 11, Plan { tries: [None, None], replayed: false }),
         ];
         for (what, held, generations, epoch, psn, want) in table {
-            assert_eq!(adopted(held).plan(generations, epoch, psn).0, want, "{what}");
+            assert_eq!(adopted(held).plan(generations, epoch, psn), want, "{what}");
         }
+    }
+
+    #[test]
+    fn missing_keys() {
+        let table: [(&str, &[KeyName], &[u64], u16, Result<KeyName, Refusal>); 10] = [
+            ("nothing held", &[], &[1], 0, Ok(name(1, 0))),
+            ("nothing held, two generations: the newest", &[], &[2, 1], 0, Ok(name(2, 0))),
+            ("no generation", &[], &[], 0, Err(Refusal::NoKey)),
+            ("all held", &[name(1, 0)], &[1], 0, Err(Refusal::NoKey)),
+            ("higher epoch", &[name(1, 0)], &[1], 9, Ok(name(1, 9))),
+            ("higher epoch: of the generation in use first", &[name(1, 0)], &[2, 1], 9, Ok(name(1, 9))),
+            ("the same epoch of the generation to come", &[name(1, 9)], &[2, 1], 9, Ok(name(2, 9))),
+            ("the epoch before", &[name(1, 3)], &[1], 2, Ok(name(1, 2))),
+            ("an epoch before that", &[name(1, 3)], &[1], 1, Err(Refusal::StaleEpoch)),
+            ("an older generation that is not live", &[name(2, 3)], &[2, 1], 0, Err(Refusal::StaleEpoch)),
+        ];
+        for (what, held, generations, epoch, want) in table {
+            assert_eq!(adopted(held).missing(generations, epoch), want, "{what}");
+        }
+    }
+
+    /// A peer that still sends under the older generation on a new flow is understood, although the newer one's key is
+    /// held already.
+    #[test]
+    fn the_older_generation_is_found_behind_a_key_held_ahead() {
+        let mut r = Receiver::default();
+        r.install(name(2, 0), 2).unwrap();
+        assert_eq!(r.plan(&[2, 1], 0, 5).tries, [Some(name(2, 0)), None]);
+        assert_eq!(r.missing(&[2, 1], 0), Ok(name(1, 0)));
+        r.install(name(1, 0), 1).unwrap();
+        r.authenticated(name(1, 0), 5);
+        assert_eq!(r.plan(&[2, 1], 0, 6).tries, [Some(name(1, 0)), Some(name(2, 0))]);
+        // its epoch step leaves the newer generation's key in place
+        r.install(name(1, 1), 3).unwrap();
+        assert!(r.holds(name(2, 0)));
     }
 
     #[test]
@@ -279,18 +311,18 @@ mod tests {
     fn installing_again_resets_no_window() {
         let mut r = adopted(&[name(1, 0)]);
         assert_eq!(r.install(name(1, 0), 7), Err(7));
-        assert_eq!(r.plan(&[1], 0, 10).0, Attempt::Refuse(Refusal::Replay));
+        assert!(r.plan(&[1], 0, 10).replayed);
     }
 
     #[test]
     fn the_generation_that_last_authenticated_is_tried_first_then_the_other() {
         let mut r = adopted(&[name(1, 0)]);
         r.install(name(2, 0), 5).unwrap();
-        assert_eq!(r.plan(&[2, 1], 0, 11), (Attempt::Try, [Some(name(1, 0)), Some(name(2, 0))]));
+        assert_eq!(r.plan(&[2, 1], 0, 11).tries, [Some(name(1, 0)), Some(name(2, 0))]);
         r.authenticated(name(2, 0), 11);
-        assert_eq!(r.plan(&[2, 1], 0, 12), (Attempt::Try, [Some(name(2, 0)), Some(name(1, 0))]));
+        assert_eq!(r.plan(&[2, 1], 0, 12).tries, [Some(name(2, 0)), Some(name(1, 0))]);
         r.forget(1);
-        assert_eq!(r.plan(&[2], 0, 12), (Attempt::Try, [Some(name(2, 0)), None]));
+        assert_eq!(r.plan(&[2], 0, 12).tries, [Some(name(2, 0)), None]);
     }
 
     #[test]

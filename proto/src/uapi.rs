@@ -567,7 +567,7 @@ impl Event {
 
 /// Commands and notifications.
 pub mod cmd {
-    /// Replace the whole policy. Nothing changes when any rule is wrong. No rules turns the namespace off.
+    /// Replace all rules. Nothing changes when any rule is wrong; no rules turns the namespace off. flows-max and idle stay as they are where they are absent.
     pub const POLICY_SET: u8 = 1;
     /// The policy in force.
     pub const POLICY_GET: u8 = 2;

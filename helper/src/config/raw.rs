@@ -64,7 +64,6 @@ pub struct Peer {
 pub struct Policy {
     pub forbid_plain: bool,
     pub flows_max: Option<Spanned<u32>>,
-    pub idle: Option<Spanned<u32>>,
 }
 
 #[derive(Deserialize)]

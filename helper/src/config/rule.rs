@@ -11,7 +11,6 @@ use super::locate::Source;
 use super::peer::prefix;
 use super::raw::{self, NumberOrText, OneOrMany};
 use super::{one_of, within};
-use crate::negotiate::IDLE_MAX;
 use crate::netlink::policy::{Policy, Ports, Rule};
 use crate::output::protocol;
 
@@ -27,7 +26,8 @@ pub fn policy(source: &Source<'_>, raw: raw::Policy, rules: Vec<raw::Rule>) -> R
         forbid_plain: raw.forbid_plain,
         rules: Vec::new(),
         flows_max: within(source, raw.flows_max, 1, FLOWS_MAX)?,
-        idle: within(source, raw.idle, 1, IDLE_MAX)?,
+        // Peers are told the host's idle lifetime: rules alone do not change it.
+        idle: None,
     };
     for raw in rules {
         let span = raw.send.span();

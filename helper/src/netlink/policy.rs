@@ -158,7 +158,7 @@ pub struct Policy {
     pub rules: Vec<Rule>,
     /// Most flows held; absent means the module's default.
     pub flows_max: Option<u32>,
-    /// Seconds after which an idle flow may be dropped; absent means the module's default.
+    /// Seconds after which an idle flow may be dropped; absent leaves it as it is.
     pub idle: Option<u32>,
 }
 

@@ -2,6 +2,7 @@
 """The netlink family `pdmv2`, driven by the kernel's own YNL client from docs/netlink/pdmv2.yaml."""
 
 import copy
+import errno
 import functools
 import os
 import queue
@@ -18,6 +19,7 @@ from pyynl.lib.ynl import GenlProtocol, Netlink  # noqa: E402
 
 SPEC = TOP / "docs" / "netlink" / "pdmv2.yaml"
 DEFAULT_ASSOCIATION = "peer"
+SO_RCVBUFFORCE = 33
 GENL_HEADERS = 20  # bytes in front of a request's attributes
 
 
@@ -190,14 +192,20 @@ class Responder:
         self.errors = []
         self._ended = threading.Event()
         self._listener, self._sender = Family(host), Family(host)
+        self._listener.ynl.sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 4 << 20)
         self._listener.ynl.ntf_subscribe("keys")
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
 
     def _serve(self):
         while not self._ended.is_set():
-            for message in self._listener.ynl.poll_ntf(duration=0.2):
-                self._answer(message["msg"])
+            try:
+                for message in self._listener.ynl.poll_ntf(duration=0.2):
+                    self._answer(message["msg"])
+            except OSError as error:
+                # Lost messages are asked again.
+                if error.errno != errno.ENOBUFS:
+                    raise
 
     def _answer(self, asked):
         flow = asked["flow"]

@@ -30,7 +30,7 @@ class Helper:
             file.unlink(missing_ok=True)
         run(path(), "genkey", "--output", self.key)
         self.public = run(path(), "pubkey", "--key", self.key).strip()
-        self.process = None
+        self.process, self.verbosity = None, "info"
 
     def configure(self, other, mode="helper", rules=RULE, dials=True, public=None, extra=""):
         """Writes the configuration of this host with one peer."""
@@ -43,7 +43,7 @@ class Helper:
 
     def start(self):
         with open(self.log, "a", encoding="utf-8") as log:
-            self.process = self.host.start(path(), "daemon", "--config", self.config, stderr=log, stdout=log)
+            self.process = self.host.start(path(), "daemon", "--config", self.config, "--log", self.verbosity, stderr=log, stdout=log)
 
     def said(self):
         return self.log.read_text(encoding="utf-8") if self.log.exists() else ""

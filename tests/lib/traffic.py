@@ -214,7 +214,7 @@ class Background:
             with contextlib.suppress(OSError, AssertionError):
                 self._what()
             self.rounds += 1
-            time.sleep(0.001)
+            time.sleep(0.05)
 
     def close(self):
         self._ended.set()

@@ -24,9 +24,10 @@ def busy(pair):
     """Traffic of every kind that does not stop."""
     with contextlib.ExitStack() as stack:
         enter = stack.enter_context
+        sock = enter(pair.client.udp())
         enter(traffic.UdpEcho(pair.server)), enter(traffic.TcpEcho(pair.server)), enter(traffic.Sink(pair.server))
         yield [
-            enter(traffic.Background(lambda: traffic.udp_exchange(pair.client, SERVER, 10, 0.001, timeout=0.2))),
+            enter(traffic.Background(lambda: traffic.udp_exchange(pair.client, SERVER, 10, 0.002, sock=sock, timeout=0.2))),
             enter(traffic.Background(lambda: traffic.tcp_exchange(pair.client, SERVER, 5))),
             enter(traffic.Background(lambda: traffic.bulk(pair.client, SERVER, 1 << 18))),
         ]
@@ -41,7 +42,7 @@ def rounds_pass(loops):
 @pytest.mark.parametrize("mode", MODES)
 def test_the_module_unloads_under_traffic(pair, mode):
     with Measuring(pair, mode=mode) as measuring, busy(pair) as loops:
-        wait_until(lambda: measuring.client.stats()["options-out"] > 100, "nothing is measured", 20)
+        wait_until(lambda: measuring.client.stats()["options-out"] > 50, "nothing is measured", 20)
         module.unload()
         assert not module.SYSFS.exists()
         rounds_pass(loops)
@@ -179,7 +180,8 @@ def test_the_epoch_steps_when_the_psn_wraps(pair, results, mode):
     assert opener.repeated_pairs(around) == [] and len({o.key for o in around}) == 2
     assert (flows[0]["send-epoch"], flows[1]["receive-epoch"]) == (1, 1)
     assert set(refused) <= {"no-key"} and refused.get("no-key", 0) < 10, refused
-    assert flows[1]["lost"] == 0
+    # Options whose key was not there yet are not known to have come.
+    assert flows[1]["lost"] <= refused.get("no-key", 0)
 
 
 def test_a_secret_that_was_sent_under_is_for_receiving_only_when_added_again(pair):

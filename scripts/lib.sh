@@ -27,6 +27,16 @@ need_root() {
     [ "$(id -u)" = 0 ] || die "$1 needs root (it makes a Debian tree and boots a VM); run it with sudo"
 }
 
+# outlived_by_none: ends its process group when the script is gone without a word (kill -9), so that a step's work does
+# not go on unseen, and hold the lock.
+outlived_by_none() {
+    local state
+    exec 9>&-
+    # Gone it is also as a zombie that its parent has not looked at.
+    while read -r _ _ state _ 2>/dev/null </proc/$$/stat && [ "$state" != Z ]; do sleep 0.5; done
+    kill -9 0
+}
+
 # step NAME COMMAND...: runs a long command with its output in a log, and shows that it is alive.
 step() {
     local name=$1 log start pid shown=0
@@ -36,7 +46,7 @@ step() {
     start=$SECONDS
     say "$name ..."
     set -m # a process group of its own, so that an interrupt ends the whole step
-    ( "$@" ) >"$log" 2>&1 </dev/null &
+    ( outlived_by_none & trap "kill $! 2>/dev/null" EXIT; "$@" ) >"$log" 2>&1 </dev/null &
     pid=$!
     set +m
     trap 'kill -- -'"$pid"' 2>/dev/null; say "interrupted; run the same command again to go on"; exit 130' INT TERM

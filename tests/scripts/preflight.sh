@@ -11,8 +11,9 @@ complete() {
     rm -rf "$tree" "$tools"
     mkdir -p "$tree"/{include/config,rust,scripts,tools/objtool} "$tools"
     touch "$tree"/{Makefile,Kbuild} "$tree"/rust/{libcore,libbindings,libkernel}.rmeta "$tree/rust/libmacros.so"
+    echo symbols >"$tree/Module.symvers"
     echo 7.3.4-test >"$tree/include/config/kernel.release"
-    printf 'CONFIG_%s\n' MODULES=y RUST=y CC_IS_GCC=y OBJTOOL=y 'CC_VERSION_TEXT="kernel-gcc (Debian) 14.2.0"' \
+    printf 'CONFIG_%s\n' MODULES=y RUST=y IPV6=y NETFILTER=y SYSFS=y CRYPTO_LIB_SHA256=y CRYPTO_LIB_AES_GCM=m CC_IS_GCC=y OBJTOOL=y 'CC_VERSION_TEXT="kernel-gcc (Debian) 14.2.0"' \
         'RUSTC_VERSION_TEXT="rustc 1.85.1 (built from a source tarball)"' >"$tree/include/config/auto.conf"
     cp /bin/true "$tree/tools/objtool/objtool"
     tool rustc 'rustc 1.85.1 (built from a source tarball)'
@@ -35,6 +36,9 @@ row() {
 }
 
 complete
+check "a tree of 7.2 passes too" sh -c 'sed -i s/LIB_AES_GCM/LIB_AESGCM/ "$3/include/config/auto.conf"; echo 7.2.1 >"$3/include/config/kernel.release"
+    env -u CC -u LLVM -u RUSTC -u BINDGEN PATH="$1:/usr/sbin:/usr/bin:/sbin:/bin" "$2" "$3"' - "$tools" "$TOP/scripts/preflight" "$tree"
+complete
 check "a complete tree passes in silence" sh -c \
     '[ -z "$(env -u CC -u LLVM -u RUSTC -u BINDGEN PATH="$1:/usr/sbin:/usr/bin:/sbin:/bin" "$2" "$3" 2>&1 || echo failed)" ]' - "$tools" "$TOP/scripts/preflight" "$tree"
 row "no such directory" "there is no directory" rm -r "$tree"
@@ -44,6 +48,9 @@ row "older than the range" "7.2 to 7.3" sh -c "echo 6.12.5 >$tree/include/config
 row "newer than the range" "7.2 to 7.3" sh -c "echo 7.10.0 >$tree/include/config/kernel.release"
 row "no loadable modules" "CONFIG_MODULES off" without MODULES
 row "Rust off" "CONFIG_RUST off" without RUST
+row "no netfilter" "CONFIG_NETFILTER off" without NETFILTER
+row "no AES-GCM library" "lacks the AES-GCM library" without CRYPTO_LIB_AES_GCM
+row "no list of symbols" "lacks Module.symvers" rm "$tree/Module.symvers"
 row "no Rust metadata" "lacks the Rust metadata (rust/libkernel.rmeta)" rm "$tree/rust/libkernel.rmeta"
 row "no macros" "lacks the Rust metadata (rust/libmacros.so)" rm "$tree/rust/libmacros.so"
 row "another rustc" "was built with rustc 1.85.1 (built from a source tarball)" tool rustc 'rustc 1.85.1 (4eb161250 2025-03-15)'

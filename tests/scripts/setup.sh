@@ -18,6 +18,10 @@ check "a failed step is repeated, and its log is shown" sourced '
     once f 1 Failing true; [ -e "$CACHE/stamps/f" ]'
 check "a killed step is repeated" sourced '
     (once k 1 Killed sh -c "kill -9 \$PPID; sleep 1") 2>/dev/null || true; [ ! -e "$CACHE/stamps/k" ]'
+check "the work of a killed script ends, and the lock is free" sourced '
+    bash -c ". \"$TOP/scripts/lib.sh\"; alone; echo \$\$ >\"$CACHE/pid\"; step Long bash -c \"sleep 300; :\"" 2>/dev/null &
+    until [ -s "$CACHE/pid" ] && pgrep -P "$(cat "$CACHE/pid")" >/dev/null; do sleep 0.1; done
+    kill -9 "$(cat "$CACHE/pid")"; timeout 5 flock "$CACHE/lock" true'
 check "a second run waits for the first and says so" sourced '
     (alone; : >"$CACHE/held"; sleep 2; echo first >>"$CACHE/order") & until [ -e "$CACHE/held" ]; do sleep 0.1; done
     (alone; echo second >>"$CACHE/order") 2>"$CACHE/said"; wait

@@ -138,7 +138,7 @@ prepare_kdir() {
 
 # A choice that nothing was downloaded for is made again: the archive may have moved on.
 chosen_kernel_is_here() {
-    [ -f "$CHOICE" ] || return 1
+    [ -f "$CHOICE" ] && [ -z "${LOOK_AGAIN:-}" ] || return 1
     read -r release version <"$CHOICE"
     [ -f "$CACHE/stamps/debs-$release" ]
 }

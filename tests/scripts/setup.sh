@@ -3,6 +3,7 @@
 # Set-up's own machinery, without a network: steps are kept, resumed and locked; the kernel is looked up.
 . "$(dirname "$0")/lib.bash"
 export PDMV2_CACHE=$SCRATCH/cache
+unset PDMV2_KERNEL
 mkdir -p "$PDMV2_CACHE"
 
 # sourced CODE: runs it with the scripts' functions.
@@ -41,12 +42,17 @@ EOF
 chmod +x "$SCRATCH/bin/apt-cache"
 export ARCHIVE=$SCRATCH/archive
 archive() { printf '%s\n' "$@" >"$ARCHIVE"; }
-chosen() { PATH=$SCRATCH/bin:$PATH sourced 'in_rootfs() { "$@"; }; choose_kernel >/dev/null; cat "$CACHE/stamps/stock"'; }
+chosen() { PATH=$SCRATCH/bin:$PATH sourced 'in_rootfs() { "$@"; }; choose_kernel >/dev/null; cat "$CHOICE"'; }
 
 archive "linux-image-7.1.9-cloud-amd64 7.1.9-1" "linux-image-7.2.9-cloud-amd64 7.2.9-1" \
     "linux-image-7.3.10-cloud-amd64 7.3.10-1" "linux-image-7.3.9-cloud-amd64 7.3.9-1" "linux-image-7.4.1-cloud-amd64 7.4.1-1" \
     "linux-source-7.2 7.2.9-1" "linux-source-7.3 7.3.10-1" "linux-source-7.4 7.4.1-1"
 check "the newest kernel of the range is chosen" test "$(chosen)" = "7.3.10-cloud-amd64 7.3.10-1"
+check "another series can be asked for" test "$(PDMV2_KERNEL=7.2 chosen)" = "7.2.9-cloud-amd64 7.2.9-1"
+check "a series out of range is refused" sh -c 'case $1 in *"from 7.2 to 7.3"*) ;; *) echo "$1"; exit 1 ;; esac' - "$(PDMV2_KERNEL=7.10 chosen 2>&1)"
+mkdir -p "$PDMV2_CACHE/kernels"/{7.2.9,7.3.10,7.3.9}-cloud-amd64/debs
+check "kernels that no choice names any more are removed" sourced 'remove_replaced_kernels
+    [ "$(ls "$KERNELS" | tr "\n" " ")" = "7.2.9-cloud-amd64 7.3.10-cloud-amd64 " ]'
 archive "linux-image-7.2.9-cloud-amd64 7.2.9-1" "linux-image-7.3.9-cloud-amd64 7.3.9-1" \
     "linux-source-7.2 7.2.9-1" "linux-source-7.3 7.3.10-1"
 check "a kernel whose very source is not packaged is passed over" test "$(chosen)" = "7.2.9-cloud-amd64 7.2.9-1"

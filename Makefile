@@ -1,14 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only OR MIT
 # PDMv2 for Linux. `make help` says what there is.
 SHELL := /bin/bash
-CARGO ?= cargo
-export RUSTC BINDGEN CC LLVM V
 
 # Without KDIR the module is built for the newest packaged Debian kernel in range, which set-up fetches.
-# A person's own kernel is named by KDIR, the directory it was built in.
-ifeq ($(origin CC),default)
-unexport CC
-endif
+# A person's own kernel is named by KDIR, the directory it was built in; RUSTC, BINDGEN, CC, LLVM and V are the caller's,
+# and make hands on what was set, nothing else.
 
 .PHONY: all module helper setup demo test clean distclean help
 all: module

@@ -203,8 +203,8 @@ impl Flow {
                 }
                 return Err(Skip::NoKey);
             }
-            secret.used_epoch(epoch);
         }
+        secret.used_epoch(epoch);
         let ahead = !secret.derives()
             && sending.next.is_none()
             && usize::from(epoch) < EPOCH_MAX

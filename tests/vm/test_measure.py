@@ -7,6 +7,8 @@ from capture import ICMPV6, TCP, UDP
 from hosts import LINK, SERVER, delay
 from measuring import Measuring
 
+pytestmark = pytest.mark.virtual_time
+
 EACH_WAY, THINK = 20, 0.005
 # Milliseconds. Emulation adds to both, and takes from neither.
 RTT, SERVER_DELAY = (39.5, 60), (4.9, 12)

@@ -7,7 +7,8 @@ from capture import ICMPV6, TCP, UDP
 from hosts import LINK, SERVER, delay
 from measuring import Measuring
 
-pytestmark = pytest.mark.virtual_time
+# Waiting for the host's disk makes virtual time pass quickly.
+pytestmark = [pytest.mark.virtual_time, pytest.mark.timeout(900)]
 
 EACH_WAY, THINK = 20, 0.005
 # Milliseconds. Emulation adds to both, and takes from neither.

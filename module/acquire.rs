@@ -6,12 +6,12 @@
 //! outstanding per flow and direction, and a namespace asks only so often.
 
 use crate::association::Name;
+use crate::counters::Count;
 use crate::namespace::Namespace;
 use crate::netlink::write;
 use crate::proto::flow_id::FlowId;
 use crate::proto::receive::KeyName;
 use crate::proto::uapi::{attr, cmd, group, KeyDirection};
-use crate::counters::Count;
 use crate::sys::genl;
 use crate::sys::lock::BhLock;
 use crate::sys::time::{MILLISECOND, SECOND};

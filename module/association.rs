@@ -59,7 +59,8 @@ impl Association {
 
     /// How well it covers a flow: the lengths of the longest remote and local prefix, bits. `None` if it does not.
     fn covers(&self, id: &FlowId) -> Option<(u8, u8)> {
-        let longest = |prefixes: &[Prefix], address| prefixes.iter().filter(|p| p.contains(address)).map(Prefix::len).max();
+        let longest =
+            |prefixes: &[Prefix], address| prefixes.iter().filter(|p| p.contains(address)).map(Prefix::len).max();
         Some((longest(&self.remote, &id.remote)?, longest(&self.local, &id.local)?))
     }
 }

@@ -29,7 +29,14 @@ pub(crate) enum Count {
 
 /// Names of [`Count`], in its order, as files in sysfs.
 pub(crate) const COUNT_NAMES: [&str; 8] = [
-    "packets_out", "options_out", "options_in", "accepted", "negative_deltas", "flows_dropped", "acquires", "mss_clamped",
+    "packets_out",
+    "options_out",
+    "options_in",
+    "accepted",
+    "negative_deltas",
+    "flows_dropped",
+    "acquires",
+    "mss_clamped",
 ];
 
 /// A set of counters.

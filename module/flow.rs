@@ -180,7 +180,13 @@ impl Flow {
         let Some(sending) = &mut self.sending else { return Err(Skip::NoKey) };
         let secret = &sending.secret;
         let name = |epoch| KeyName { generation: secret.generation, epoch };
-        let question = |name, direction| Question { association: association.name, name, direction, flow: self.id, stranger: false };
+        let question = |name, direction| Question {
+            association: association.name,
+            name,
+            direction,
+            flow: self.id,
+            stranger: false,
+        };
 
         let Some(epoch) = self.measured.counter.peek().epoch else {
             secret.exhausted();
@@ -295,7 +301,11 @@ impl Flow {
         if let Some(count) = self.refused.get_mut(reason as usize) {
             *count = count.saturating_add(1);
             if *count % BURST == 0 {
-                notices.add(Notice { flow: Some(self.id), refused: Some((reason, *count)), ..Notice::of(Event::Refused) });
+                notices.add(Notice {
+                    flow: Some(self.id),
+                    refused: Some((reason, *count)),
+                    ..Notice::of(Event::Refused)
+                });
             }
         }
     }
@@ -322,4 +332,3 @@ impl Drop for Flow {
         self.close_sending();
     }
 }
-

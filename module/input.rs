@@ -225,7 +225,8 @@ impl Arrived<'_> {
         questions: &mut Questions,
         notices: &mut Notices,
     ) -> Result<Accepted, Refusal> {
-        let association = flow.association_on(self.ifindex, self.namespace, self.section).ok_or(Refusal::NoAssociation)?;
+        let association =
+            flow.association_on(self.ifindex, self.namespace, self.section).ok_or(Refusal::NoAssociation)?;
         *on_failure = association.on_failure;
         let generations = association.secrets.accepted_generations();
         let accepted = generations.split(|g| *g == 0).next().unwrap_or(&[]);
@@ -258,7 +259,8 @@ impl Arrived<'_> {
         let receive = flow.receiver().map_err(|_| Refusal::NoMemory)?;
         receive.authenticated(name, clear.psntp);
         let next = KeyName { epoch: name.epoch.saturating_add(1), ..name };
-        let ask_ahead = clear.psntp > u16::MAX - ASK_AHEAD && usize::from(name.epoch) < EPOCH_MAX && !receive.holds(next);
+        let ask_ahead =
+            clear.psntp > u16::MAX - ASK_AHEAD && usize::from(name.epoch) < EPOCH_MAX && !receive.holds(next);
         if let Some(held) = association.secrets.get(name.generation) {
             // The peer's next epoch begins soon; a key that has to be asked for is there before.
             if ask_ahead && !held.secret.derives() {

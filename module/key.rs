@@ -41,7 +41,12 @@ impl FlowKey {
     }
 
     /// Seals an option's interior. `counter` is never used twice with this key.
-    pub(crate) fn seal(&self, counter: u16, aad: &[u8; AAD_LEN], interior: &[u8; V2_INTERIOR_LEN]) -> Result<[u8; SEALED_LEN]> {
+    pub(crate) fn seal(
+        &self,
+        counter: u16,
+        aad: &[u8; AAD_LEN],
+        interior: &[u8; V2_INTERIOR_LEN],
+    ) -> Result<[u8; SEALED_LEN]> {
         let mut sealed = [0; SEALED_LEN];
         self.key.seal(&nonce(&self.base_nonce, counter), aad, interior, &mut sealed)?;
         Ok(sealed)

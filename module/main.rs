@@ -71,7 +71,10 @@ impl Drop for Remembered {
 impl kernel::Module for Pdmv2 {
     fn init(module: &'static ThisModule) -> Result<Self> {
         if !proto::wire::option_type_is_usable(option_type()) {
-            pr_err!("option_type={} is assigned to another option or asks for more than to be skipped\n", option_type());
+            pr_err!(
+                "option_type={} is assigned to another option or asks for more than to be skipped\n",
+                option_type()
+            );
             return Err(EINVAL);
         }
         // SAFETY: first, and once.

@@ -82,7 +82,9 @@ impl PerNet for Namespace {
 /// A negative limit makes the kernel drop every packet with an option that it does not know itself.
 fn warn_of_dropped_options(net: Net) {
     if net.max_dst_opts() < 0 {
-        pr_warn!("net.ipv6.max_dst_opts_number is negative: packets with options are dropped on receipt; set it to 8\n");
+        pr_warn!(
+            "net.ipv6.max_dst_opts_number is negative: packets with options are dropped on receipt; set it to 8\n"
+        );
     }
 }
 
@@ -94,7 +96,11 @@ impl Namespace {
 
     fn global_counter(&self, link_local: bool) -> &Atomic<u32> {
         let [global, local] = &self.global_pointers;
-        if link_local { local } else { global }
+        if link_local {
+            local
+        } else {
+            global
+        }
     }
 
     /// The next GLOBALPTR, without counting.

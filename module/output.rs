@@ -145,9 +145,13 @@ impl Look<'_> {
             .allowed(&headers, rule, mechanism, &id, splitting)
             .and_then(|()| self.flow(&mut bucket, &id, mechanism).map(|_| ()))
             .and_then(|()| match mechanism {
-                Mechanism::V2Encrypted => find(&mut bucket, &id)
-                    .ok_or(Skip::NoSocket)?
-                    .prepare_sending(packet.ifindex(), self.namespace, self.section, self.now, &mut questions),
+                Mechanism::V2Encrypted => find(&mut bucket, &id).ok_or(Skip::NoSocket)?.prepare_sending(
+                    packet.ifindex(),
+                    self.namespace,
+                    self.section,
+                    self.now,
+                    &mut questions,
+                ),
                 _ => Ok(()),
             });
         if allowed.is_ok() && splitting == Splitting::Possible {
@@ -199,7 +203,14 @@ impl Look<'_> {
         slot.as_ref().filter(|flow| flow.id == *id && !is_stale(flow, self.now)).map(|flow| of(flow))
     }
 
-    fn allowed(&self, headers: &Headers, rule: &Rule, mechanism: Mechanism, id: &FlowId, splitting: Splitting) -> Result<(), Skip> {
+    fn allowed(
+        &self,
+        headers: &Headers,
+        rule: &Rule,
+        mechanism: Mechanism,
+        id: &FlowId,
+        splitting: Splitting,
+    ) -> Result<(), Skip> {
         if let Some(reason) = never(headers, self.facts, rule, mechanism, id) {
             return Err(reason);
         }

@@ -25,13 +25,8 @@ fn check_derivation(v: &Vector, suite: Suite) -> Result<(), Wrong> {
     if id != v.secret_id {
         return Err("secret_id");
     }
-    let flow = FlowId {
-        local: v.saddr,
-        remote: v.daddr,
-        local_port: v.sport,
-        remote_port: v.dport,
-        protocol: v.protocol,
-    };
+    let flow =
+        FlowId { local: v.saddr, remote: v.daddr, local_port: v.sport, remote_port: v.dport, protocol: v.protocol };
     let (info, len) = key_info(suite, Profile::V2 as u8, u32::from(v.epoch), &flow).ok_or("suite")?;
     let mut material = [0; MATERIAL_MAX];
     let material = material.get_mut(..len).ok_or("length of the key material")?;

@@ -104,12 +104,13 @@ pub fn read_secret(path: &Path) -> Result<Zeroizing<String>, FileError> {
 /// # Errors
 /// [`FileError::Exists`] when anything is there already; nothing is overwritten.
 pub fn create_secret(path: &Path, content: &[u8]) -> Result<(), FileError> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(|source| {
-        match source.kind() {
-            io::ErrorKind::AlreadyExists => FileError::Exists { path: path.to_owned() },
-            _ => FileError::Io { path: path.to_owned(), source },
-        }
-    })?;
+    let mut file =
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(|source| {
+            match source.kind() {
+                io::ErrorKind::AlreadyExists => FileError::Exists { path: path.to_owned() },
+                _ => FileError::Io { path: path.to_owned(), source },
+            }
+        })?;
     file.write_all(content).and_then(|()| file.sync_all()).map_err(io_error(path))
 }
 
@@ -137,7 +138,8 @@ mod tests {
     #[test]
     fn modes_that_let_others_in_are_refused() {
         let dir = tempfile::tempdir().unwrap();
-        for (mode, ok) in [(0o600, true), (0o400, true), (0o640, false), (0o604, false), (0o660, false), (0o620, false)] {
+        for (mode, ok) in [(0o600, true), (0o400, true), (0o640, false), (0o604, false), (0o660, false), (0o620, false)]
+        {
             let path = dir.path().join(format!("{mode:o}"));
             fs::write(&path, "x").unwrap();
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();

@@ -40,7 +40,11 @@ impl Prefix {
         }
         let network = Ipv6Addr::from_bits(address.to_bits() & mask(length));
         let prefix = Self { address: network, length };
-        if network == address { Ok(prefix) } else { Err(PrefixError::HostBits(prefix)) }
+        if network == address {
+            Ok(prefix)
+        } else {
+            Err(PrefixError::HostBits(prefix))
+        }
     }
 
     /// The first address.

@@ -113,7 +113,8 @@ fn a_daemon_refuses_a_key_file_that_others_may_read() {
     let (config, key) = (dir.path().join("pdmv2.toml"), dir.path().join("key"));
     stdout(&pdmv2(&["genkey", "-o", text(&key)], ""));
     std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o640)).unwrap();
-    std::fs::write(&config, format!("[host]\nprivate-key-file = \"{}\"\nlisten = \"[::1]:0\"\n", key.display())).unwrap();
+    std::fs::write(&config, format!("[host]\nprivate-key-file = \"{}\"\nlisten = \"[::1]:0\"\n", key.display()))
+        .unwrap();
     let error = stderr(&pdmv2(&["daemon", "--config", text(&config)], ""));
     assert!(error.contains("mode 0640"), "{error}");
 }
@@ -123,7 +124,9 @@ fn without_the_module_every_command_says_so() {
     if Path::new("/sys/module/pdmv2").exists() {
         return;
     }
-    for args in [&[] as &[&str], &["show"], &["--json"], &["policy"], &["policy", "clear"], &["flow"], &["flow", "flush"]] {
+    for args in
+        [&[] as &[&str], &["show"], &["--json"], &["policy"], &["policy", "clear"], &["flow"], &["flow", "flush"]]
+    {
         let error = stderr(&pdmv2(args, ""));
         assert!(error.contains("modprobe pdmv2") && error.contains("insmod"), "{args:?}: {error}");
     }

@@ -331,7 +331,9 @@ fn an_option_that_authenticates_stands_for_a_lost_m5() {
     keeper.activate(0, 4, now).unwrap();
 
     // A second one: the older is accepted for a while, then wiped; the newer is renewed before its end, and ends.
-    keeper.install(0, &Negotiated { generation: 5, shared_secret: Secret::new(vec![3; 32]), ..negotiated }, now).unwrap();
+    keeper
+        .install(0, &Negotiated { generation: 5, shared_secret: Secret::new(vec![3; 32]), ..negotiated }, now)
+        .unwrap();
     keeper.activate(0, 5, now).unwrap();
     assert_eq!(kernel.secrets("peer"), [(4, "retired".to_owned()), (5, "send".to_owned())]);
     assert!(keeper.tick(now + Duration::from_secs(59)).is_empty());
@@ -388,7 +390,8 @@ fn a_start_that_fails_leaves_nothing_behind() {
     let kernel = MemoryKernel::default();
     kernel.state().refuse = Some("second".into());
     let key = public(3);
-    let more = format!("[[peer]]\nname = \"second\"\npublic-key = \"{key}\"\nlocal = [\"fd00::1\"]\nremote = [\"fd00::3\"]");
+    let more =
+        format!("[[peer]]\nname = \"second\"\npublic-key = \"{key}\"\nlocal = [\"fd00::1\"]\nremote = [\"fd00::3\"]");
     assert!(Daemon::new(config(1, 2, None, &more), common::key(1), Box::new(kernel.clone())).is_err());
     assert!(kernel.state().associations.is_empty());
     assert!(kernel.state().policy.rules.is_empty());
@@ -422,9 +425,8 @@ fn a_stranger_gets_nothing_beyond_tls() {
         let (two, port) = listener().await;
         let server = start(2, config(2, 1, None, ""), two, MemoryKernel::default());
         // Host 3 knows host 2's key, but host 2 does not know host 3.
-        let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(
-            pdmv2::tls::client(&key(3), public(2)).unwrap(),
-        ));
+        let connector =
+            tokio_rustls::TlsConnector::from(std::sync::Arc::new(pdmv2::tls::client(&key(3), public(2)).unwrap()));
         let tcp = tokio::net::TcpStream::connect(("::1", port)).await.unwrap();
         let mut received = Vec::new();
         if let Ok(mut stream) = connector.connect(pdmv2::tls::server_name(), tcp).await {

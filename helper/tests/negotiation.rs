@@ -198,11 +198,31 @@ fn removing_the_best_suite_from_an_offer_fails_when_m3_opens() {
 fn anything_altered_in_m1_or_m2_fails_when_m3_opens() {
     type Change = fn(&mut Message);
     let table: [(&str, usize, Change); 5] = [
-        ("m1 random", 1, |m| if let Message::Offer(m) = m { m.random[0] ^= 1 }),
-        ("m1 idle", 1, |m| if let Message::Offer(m) = m { m.idle += 1 }),
-        ("m1 generation", 1, |m| if let Message::Offer(m) = m { m.last_generation += 1 }),
-        ("m2 random", 2, |m| if let Message::Choice(m) = m { m.random[31] ^= 1 }),
-        ("m2 generation", 2, |m| if let Message::Choice(m) = m { m.generation += 1 }),
+        ("m1 random", 1, |m| {
+            if let Message::Offer(m) = m {
+                m.random[0] ^= 1
+            }
+        }),
+        ("m1 idle", 1, |m| {
+            if let Message::Offer(m) = m {
+                m.idle += 1
+            }
+        }),
+        ("m1 generation", 1, |m| {
+            if let Message::Offer(m) = m {
+                m.last_generation += 1
+            }
+        }),
+        ("m2 random", 2, |m| {
+            if let Message::Choice(m) = m {
+                m.random[31] ^= 1
+            }
+        }),
+        ("m2 generation", 2, |m| {
+            if let Message::Choice(m) = m {
+                m.generation += 1
+            }
+        }),
     ];
     for (name, place, change) in table {
         let outcome = tampered(edit(place, change));
@@ -215,12 +235,54 @@ fn anything_altered_in_m1_or_m2_fails_when_m3_opens() {
 fn what_was_not_offered_is_not_accepted() {
     type Change = fn(&mut Message);
     let table: [(Change, Failure); 6] = [
-        (|m| if let Message::Choice(m) = m { m.suite.aead = 2 }, Failure::NotOffered),
-        (|m| if let Message::Choice(m) = m { m.profile = 3 }, Failure::NotOffered),
-        (|m| if let Message::Choice(m) = m { m.generation = 0 }, Failure::Bounds("generation")),
-        (|m| if let Message::Choice(m) = m { m.idle = 0 }, Failure::Bounds("idle lifetime")),
-        (|m| if let Message::Choice(m) = m { m.pk_r = vec![0; 32] }, Failure::Key),
-        (|m| if let Message::Choice(m) = m { m.pk_r.truncate(31) }, Failure::Key),
+        (
+            |m| {
+                if let Message::Choice(m) = m {
+                    m.suite.aead = 2
+                }
+            },
+            Failure::NotOffered,
+        ),
+        (
+            |m| {
+                if let Message::Choice(m) = m {
+                    m.profile = 3
+                }
+            },
+            Failure::NotOffered,
+        ),
+        (
+            |m| {
+                if let Message::Choice(m) = m {
+                    m.generation = 0
+                }
+            },
+            Failure::Bounds("generation"),
+        ),
+        (
+            |m| {
+                if let Message::Choice(m) = m {
+                    m.idle = 0
+                }
+            },
+            Failure::Bounds("idle lifetime"),
+        ),
+        (
+            |m| {
+                if let Message::Choice(m) = m {
+                    m.pk_r = vec![0; 32]
+                }
+            },
+            Failure::Key,
+        ),
+        (
+            |m| {
+                if let Message::Choice(m) = m {
+                    m.pk_r.truncate(31)
+                }
+            },
+            Failure::Key,
+        ),
     ];
     for (change, failure) in table {
         tampered(edit(2, change)).installs_nothing().fails(Some(failure), None);
@@ -255,11 +317,46 @@ fn a_replayed_m3_does_not_open() {
 fn a_damaged_m3_does_not_open() {
     type Change = fn(&mut Message);
     let table: [(Change, Failure); 5] = [
-        (|m| if let Message::Encap(m) = m { m.sealed[0] ^= 1 }, Failure::NotOpened),
-        (|m| if let Message::Encap(m) = m { m.sealed.truncate(15) }, Failure::NotOpened),
-        (|m| if let Message::Encap(m) = m { m.enc[0] ^= 1 }, Failure::NotOpened),
-        (|m| if let Message::Encap(m) = m { m.enc = vec![0; 32] }, Failure::Key),
-        (|m| if let Message::Encap(m) = m { m.enc.push(0) }, Failure::Key),
+        (
+            |m| {
+                if let Message::Encap(m) = m {
+                    m.sealed[0] ^= 1
+                }
+            },
+            Failure::NotOpened,
+        ),
+        (
+            |m| {
+                if let Message::Encap(m) = m {
+                    m.sealed.truncate(15)
+                }
+            },
+            Failure::NotOpened,
+        ),
+        (
+            |m| {
+                if let Message::Encap(m) = m {
+                    m.enc[0] ^= 1
+                }
+            },
+            Failure::NotOpened,
+        ),
+        (
+            |m| {
+                if let Message::Encap(m) = m {
+                    m.enc = vec![0; 32]
+                }
+            },
+            Failure::Key,
+        ),
+        (
+            |m| {
+                if let Message::Encap(m) = m {
+                    m.enc.push(0)
+                }
+            },
+            Failure::Key,
+        ),
     ];
     for (change, failure) in table {
         let outcome = tampered(edit(3, change));
@@ -280,9 +377,8 @@ fn lifetimes_out_of_bounds_are_refused() {
 
 #[test]
 fn a_forged_m4_installs_nothing_on_the_client() {
-    let forge = |confirm: Option<[u8; 32]>, reason| {
-        move |m: &mut Message| *m = Message::Status(Status { confirm, reason })
-    };
+    let forge =
+        |confirm: Option<[u8; 32]>, reason| move |m: &mut Message| *m = Message::Status(Status { confirm, reason });
     let outcome = tampered(edit(4, forge(Some([0; 32]), None)));
     assert!(outcome.client_installed.is_none() && !outcome.server_activated);
     assert_eq!(outcome.client_failure, Some(Failure::Confirmation));
@@ -304,7 +400,11 @@ fn m4_is_bound_to_m3() {
 
 #[test]
 fn a_forged_m5_activates_nothing_on_the_server() {
-    let outcome = tampered(edit(5, |m| if let Message::Installed(m) = m { m.confirm[31] ^= 1 }));
+    let outcome = tampered(edit(5, |m| {
+        if let Message::Installed(m) = m {
+            m.confirm[31] ^= 1
+        }
+    }));
     assert!(!outcome.server_activated);
     assert_eq!(outcome.server_failure, Some(Failure::Confirmation));
 }

@@ -97,7 +97,10 @@ impl Do for Set {
         let association = Association {
             name,
             key_mode,
-            on_failure: attributes.get(ON_FAILURE).and_then(|a| OnFailure::from_u8(a.u8())).unwrap_or(OnFailure::Deliver),
+            on_failure: attributes
+                .get(ON_FAILURE)
+                .and_then(|a| OnFailure::from_u8(a.u8()))
+                .unwrap_or(OnFailure::Deliver),
             ifindex: attributes.get(IFINDEX).map_or(0, |a| a.u32()),
             local,
             remote,
@@ -172,7 +175,11 @@ impl Dump for Get {
                 a.local.iter().try_for_each(|p| write::prefix(m, LOCAL, p))?;
                 a.remote.iter().try_for_each(|p| write::prefix(m, REMOTE, p))?;
                 m.u32(PEER_IDLE, a.peer_idle)?;
-                a.secrets.all().iter().flatten().try_for_each(|held| m.nest(SECRET, |m| write_secret(m, held, &a.local, now)))
+                a.secrets
+                    .all()
+                    .iter()
+                    .flatten()
+                    .try_for_each(|held| m.nest(SECRET, |m| write_secret(m, held, &a.local, now)))
             });
             if !written {
                 return Ok(());

@@ -200,7 +200,8 @@ pub(crate) fn prefix(attribute: &Attribute<'_>) -> Result<Prefix> {
     let inside = attribute.nest(&attr::prefix::RULES)?;
     let address = inside.need(attr::prefix::ADDRESS)?.array()?;
     let length = inside.need(attr::prefix::LENGTH)?;
-    Prefix::new(address, length.u8()).ok_or_else(|| length.wrong(format_args!("the address has bits behind the prefix")))
+    Prefix::new(address, length.u8())
+        .ok_or_else(|| length.wrong(format_args!("the address has bits behind the prefix")))
 }
 
 /// A 5-tuple.

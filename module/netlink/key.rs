@@ -2,7 +2,6 @@
 
 //! `key-add`.
 
-use crate::sys::errno;
 use super::association::named;
 use super::attributes::{flow_id, Attributes};
 use crate::flow::Flow;
@@ -11,6 +10,7 @@ use crate::key::FlowKey;
 use crate::namespace::Namespace;
 use crate::proto::receive::KeyName;
 use crate::proto::uapi::{attr, cmd, KeyDirection, KeyMode, Rule, NONCE_LEN};
+use crate::sys::errno;
 use crate::sys::genl::{Do, Request};
 use crate::sys::time;
 use attr::key::*;

@@ -2,14 +2,14 @@
 
 //! `secret-add`, `secret-activate` and `secret-del`.
 
-use crate::sys::errno;
 use super::association::{named, wipe};
 use super::attributes::{Attribute, Attributes};
 use crate::namespace::Namespace;
 use crate::proto::schedule::id_info;
-use crate::proto::suite::{Suite, KDF_HKDF_SHA256, AEAD_AES_128_GCM, AEAD_AES_256_GCM};
+use crate::proto::suite::{Suite, AEAD_AES_128_GCM, AEAD_AES_256_GCM, KDF_HKDF_SHA256};
 use crate::proto::uapi::{attr, cmd, KeyMode, Rule, SECRET_ID_LEN};
 use crate::secret::{was_sent_under, Secret};
+use crate::sys::errno;
 use crate::sys::genl::{Do, Request};
 use crate::sys::hmac::Prk;
 use crate::sys::time;
@@ -96,7 +96,9 @@ impl Do for Activate {
         let generation = attributes.need(GENERATION)?;
         association.secrets.activate(generation.u64(), &association.local).map_err(|error| {
             let why = match error {
-                e if e == errno::ealready() => "this secret was sent under before: it is for receiving only, negotiate another",
+                e if e == errno::ealready() => {
+                    "this secret was sent under before: it is for receiving only, negotiate another"
+                }
                 e if e == ENOSPC => "the module can remember no more secrets: reload it",
                 e if e == ENOENT => "no such generation",
                 _ => "not activated",

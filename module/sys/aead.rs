@@ -34,7 +34,14 @@ impl Key {
         // SAFETY: every pointer is valid for the length given with it, and `tag` for the length of the prepared key's tag.
         unsafe {
             bindings::pdmv2_aead_seal(
-                &self.0, nonce.as_ptr(), aad.as_ptr(), aad.len(), plain.as_ptr(), plain.len(), data.as_mut_ptr(), tag.as_mut_ptr(),
+                &self.0,
+                nonce.as_ptr(),
+                aad.as_ptr(),
+                aad.len(),
+                plain.as_ptr(),
+                plain.len(),
+                data.as_mut_ptr(),
+                tag.as_mut_ptr(),
             )
         };
         Ok(())
@@ -49,7 +56,14 @@ impl Key {
         // SAFETY: as in `seal`. The library compares the tag in constant time.
         let err = unsafe {
             bindings::pdmv2_aead_open(
-                &self.0, nonce.as_ptr(), aad.as_ptr(), aad.len(), data.as_ptr(), data.len(), tag.as_ptr(), plain.as_mut_ptr(),
+                &self.0,
+                nonce.as_ptr(),
+                aad.as_ptr(),
+                aad.len(),
+                data.as_ptr(),
+                data.len(),
+                tag.as_ptr(),
+                plain.as_mut_ptr(),
             )
         };
         kernel::error::to_result(err)

@@ -7,9 +7,9 @@ use crate::bindings;
 use crate::namespace::Namespace;
 use crate::proto::uapi::{self, Kind, Rule};
 use core::cell::UnsafeCell;
-use kernel::ffi::{c_char, c_int};
 use core::fmt::Write as _;
 use core::ptr::NonNull;
+use kernel::ffi::{c_char, c_int};
 use kernel::prelude::*;
 use kernel::sync::atomic::{Acquire, Atomic, Release};
 use kernel::sync::rcu;
@@ -348,10 +348,8 @@ impl Commands {
             flags: (bindings::GENL_CMD_CAP_DUMP | bindings::GENL_UNS_ADMIN_PERM) as u8,
             ..Default::default()
         };
-        op.__bindgen_anon_1.__bindgen_anon_2 = bindings::genl_split_ops__bindgen_ty_1__bindgen_ty_2 {
-            dumpit: Some(dumpit::<D>),
-            ..Default::default()
-        };
+        op.__bindgen_anon_1.__bindgen_anon_2 =
+            bindings::genl_split_ops__bindgen_ty_1__bindgen_ty_2 { dumpit: Some(dumpit::<D>), ..Default::default() };
         self.ops.push(op, GFP_KERNEL)?;
         Ok(self)
     }
@@ -382,10 +380,8 @@ impl Family {
     pub(crate) fn register(commands: Commands, module: &'static ThisModule) -> Result<Self> {
         let mut groups = KVec::new();
         for name in uapi::group::NAMES {
-            let group = bindings::genl_multicast_group {
-                name: c_name(name),
-                flags: bindings::PDMV2_MCAST_CAP_NET_ADMIN as u8,
-            };
+            let group =
+                bindings::genl_multicast_group { name: c_name(name), flags: bindings::PDMV2_MCAST_CAP_NET_ADMIN as u8 };
             groups.push(group, GFP_KERNEL)?;
         }
         let mut family = bindings::genl_family {
@@ -415,4 +411,3 @@ impl Drop for Family {
         unsafe { bindings::genl_unregister_family(self.family.get()) };
     }
 }
-

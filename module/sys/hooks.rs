@@ -87,8 +87,16 @@ impl Hooks {
         };
         let ops = KBox::new(
             UnsafeCell::new([
-                hook(outgoing::<T>, bindings::nf_inet_hooks_NF_INET_LOCAL_OUT, bindings::nf_ip6_hook_priorities_NF_IP6_PRI_LAST),
-                hook(incoming::<T>, bindings::nf_inet_hooks_NF_INET_LOCAL_IN, bindings::nf_ip6_hook_priorities_NF_IP6_PRI_LAST - 1),
+                hook(
+                    outgoing::<T>,
+                    bindings::nf_inet_hooks_NF_INET_LOCAL_OUT,
+                    bindings::nf_ip6_hook_priorities_NF_IP6_PRI_LAST,
+                ),
+                hook(
+                    incoming::<T>,
+                    bindings::nf_inet_hooks_NF_INET_LOCAL_IN,
+                    bindings::nf_ip6_hook_priorities_NF_IP6_PRI_LAST - 1,
+                ),
             ]),
             GFP_KERNEL,
         )?;

@@ -4,8 +4,8 @@
 
 use crate::bindings;
 use core::cell::UnsafeCell;
-use kernel::ffi::{c_int, c_uint, c_void};
 use core::ptr::NonNull;
+use kernel::ffi::{c_int, c_uint, c_void};
 use kernel::prelude::*;
 
 /// A network namespace that outlives the value kept for it.

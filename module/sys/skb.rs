@@ -133,7 +133,12 @@ impl Outgoing<'_> {
         // SAFETY: the room was made; `at` and `named_at` lie within the bytes that are there.
         unsafe {
             bindings::pdmv2_skb_insert(
-                self.skb, at as u32, placement.replaces as u32, header.as_ptr(), header.len() as u32, named_at as u32,
+                self.skb,
+                at as u32,
+                placement.replaces as u32,
+                header.as_ptr(),
+                header.len() as u32,
+                named_at as u32,
             )
         };
     }

@@ -4,8 +4,8 @@
 
 use crate::bindings;
 use core::cell::UnsafeCell;
-use kernel::ffi::c_char;
 use core::ptr::NonNull;
+use kernel::ffi::c_char;
 use kernel::prelude::*;
 use kernel::str::CString;
 
@@ -28,7 +28,11 @@ unsafe impl Send for Directory {}
 // SAFETY: as above.
 unsafe impl Sync for Directory {}
 
-unsafe extern "C" fn show(_: *mut bindings::kobject, attribute: *mut bindings::kobj_attribute, page: *mut c_char) -> isize {
+unsafe extern "C" fn show(
+    _: *mut bindings::kobject,
+    attribute: *mut bindings::kobj_attribute,
+    page: *mut c_char,
+) -> isize {
     // SAFETY: the attribute is the first field of a `File` that lives as long as the directory.
     let file = unsafe { &*attribute.cast::<File>() };
     let value = (file.value)(file.index);

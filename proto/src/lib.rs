@@ -28,6 +28,7 @@ pub mod send_times;
 pub mod sequence;
 pub mod suite;
 pub mod time;
+#[rustfmt::skip]
 pub mod uapi;
 pub mod window;
 pub mod wire;

@@ -100,7 +100,11 @@ mod tests {
             ("fd00::1", 128, "fd00::2", false),
         ];
         for (address, len, probe, inside) in table {
-            assert_eq!(Prefix::new(addr(address), len).unwrap().contains(&addr(probe)), inside, "{probe} in {address}/{len}");
+            assert_eq!(
+                Prefix::new(addr(address), len).unwrap().contains(&addr(probe)),
+                inside,
+                "{probe} in {address}/{len}"
+            );
         }
         assert_eq!(Prefix::new(addr("fd00::1"), 64), None);
         assert_eq!(Prefix::new([0; 16], 129), None);

@@ -182,7 +182,8 @@ impl<K> Receiver<K> {
         if self.holds(name) || self.is_stale(name) {
             return Err(key);
         }
-        let same = self.candidates.iter().position(|c| c.as_ref().is_some_and(|s| s.name.generation == name.generation));
+        let same =
+            self.candidates.iter().position(|c| c.as_ref().is_some_and(|s| s.name.generation == name.generation));
         let free = || self.candidates.iter().position(Option::is_none);
         let index = same.or_else(free).unwrap_or_else(|| {
             let generation = |slot: &Option<Slot<K>>| slot.as_ref().map_or(0, |s| s.name.generation);

@@ -88,9 +88,9 @@ pub fn key_info(suite: Suite, profile: u8, epoch: u32, sender: &FlowId) -> Optio
 /// `profile || epoch-or-kri || protocol || SADDR || DADDR || SPORT || DPORT`, as sent.
 pub fn flow_context(profile: u8, epoch: u32, sender: &FlowId) -> [u8; CONTEXT_LEN] {
     let mut context = [0; CONTEXT_LEN];
-    let (epoch, sport, dport) = (epoch.to_be_bytes(), sender.local_port.to_be_bytes(), sender.remote_port.to_be_bytes());
-    let parts: [&[u8]; 7] =
-        [&[profile], &epoch, &[sender.protocol], &sender.local, &sender.remote, &sport, &dport];
+    let (epoch, sport, dport) =
+        (epoch.to_be_bytes(), sender.local_port.to_be_bytes(), sender.remote_port.to_be_bytes());
+    let parts: [&[u8]; 7] = [&[profile], &epoch, &[sender.protocol], &sender.local, &sender.remote, &sport, &dport];
     for (to, from) in context.iter_mut().zip(parts.iter().copied().flatten()) {
         *to = *from;
     }

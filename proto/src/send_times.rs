@@ -138,7 +138,11 @@ mod tests {
         for n in 0..10_000u16 {
             t.sent(n, u64::from(n) * 10, n % 2 == 0);
             if n >= 20 {
-                assert_eq!(t.named(n - 20), Some(Named { sent_at: u64::from(n - 20) * 10, payload: n % 2 == 0 }), "{n}");
+                assert_eq!(
+                    t.named(n - 20),
+                    Some(Named { sent_at: u64::from(n - 20) * 10, payload: n % 2 == 0 }),
+                    "{n}"
+                );
             }
         }
     }

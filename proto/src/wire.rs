@@ -192,9 +192,7 @@ impl V2Interior {
         let l = self.echo.psnlr.to_be_bytes();
         let r = self.echo.dtlr.value.to_be_bytes();
         let s = self.echo.dtls.value.to_be_bytes();
-        [
-            0, 0, g[0], g[1], g[2], g[3], self.echo.dtlr.scale, self.echo.dtls.scale, l[0], l[1], r[0], r[1], s[0], s[1],
-        ]
+        [0, 0, g[0], g[1], g[2], g[3], self.echo.dtlr.scale, self.echo.dtls.scale, l[0], l[1], r[0], r[1], s[0], s[1]]
     }
 }
 
@@ -245,7 +243,8 @@ mod tests {
 
     #[test]
     fn option_types() {
-        let table = [(0x0F, true), (0x1E, true), (0x00, false), (0x01, false), (0x05, false), (0x8F, false), (0x2F, false)];
+        let table =
+            [(0x0F, true), (0x1E, true), (0x00, false), (0x01, false), (0x05, false), (0x8F, false), (0x2F, false)];
         for (kind, usable) in table {
             assert_eq!(option_type_is_usable(kind), usable, "{kind:#04x}");
         }

@@ -140,23 +140,14 @@ fn host(source: &Source<'_>, raw: raw::Host) -> Result<Host, ConfigError> {
 
 /// A text that is read by its type's own rules.
 fn parsed<T: std::str::FromStr>(source: &Source<'_>, text: &Spanned<String>, expected: &str) -> Result<T, ConfigError> {
-    text.get_ref()
-        .parse()
-        .map_err(|_| source.wrong(text.span(), format!("`{}` is not {expected}", text.get_ref())))
+    text.get_ref().parse().map_err(|_| source.wrong(text.span(), format!("`{}` is not {expected}", text.get_ref())))
 }
 
 /// A number within bounds.
-fn within(
-    source: &Source<'_>,
-    value: Option<Spanned<u32>>,
-    least: u32,
-    most: u32,
-) -> Result<Option<u32>, ConfigError> {
+fn within(source: &Source<'_>, value: Option<Spanned<u32>>, least: u32, most: u32) -> Result<Option<u32>, ConfigError> {
     match value {
         Some(value) if (least..=most).contains(value.get_ref()) => Ok(Some(value.into_inner())),
-        Some(value) => {
-            Err(source.wrong(value.span(), format!("{} is not within {least} to {most}", value.get_ref())))
-        }
+        Some(value) => Err(source.wrong(value.span(), format!("{} is not within {least} to {most}", value.get_ref()))),
         None => Ok(None),
     }
 }

@@ -30,7 +30,8 @@ pub fn peers(source: &Source<'_>, raw: Vec<raw::Peer>) -> Result<Vec<Peer>, Conf
                 return Err(source.wrong(key_span, format!("peer `{}` has this key", other.name)));
             }
             if let Some((mine, theirs)) = overlap(&peer, other) {
-                let message = format!("{mine} overlaps {theirs} of peer `{}`; an address belongs to one peer", other.name);
+                let message =
+                    format!("{mine} overlaps {theirs} of peer `{}`; an address belongs to one peer", other.name);
                 return Err(source.wrong(remote_span, message));
             }
         }
@@ -56,7 +57,8 @@ fn peer(source: &Source<'_>, raw: raw::Peer) -> Result<Peer, ConfigError> {
         return Err(source.wrong(raw.name.span(), message));
     }
     let public_key: PublicKey = parsed(source, &raw.public_key, "a public key (32 bytes in base64)")?;
-    let endpoint = raw.endpoint.as_ref().map(|text| parsed(source, text, "an address and port such as \"[fd00::2]:4480\""));
+    let endpoint =
+        raw.endpoint.as_ref().map(|text| parsed(source, text, "an address and port such as \"[fd00::2]:4480\""));
     let local = prefixes(source, &raw.local, raw.interface.as_ref())?;
     let remote = prefixes(source, &raw.remote, raw.interface.as_ref())?;
     Ok(Peer {
@@ -91,7 +93,9 @@ fn prefixes(
         .map(|text| {
             let prefix = prefix(source, text)?;
             if prefix.is_link_local() && interface.is_none() {
-                return Err(source.wrong(text.span(), format!("{prefix} is link-local: say which `interface` it is on")));
+                return Err(
+                    source.wrong(text.span(), format!("{prefix} is link-local: say which `interface` it is on"))
+                );
             }
             Ok(prefix)
         })

@@ -82,12 +82,8 @@ impl<IO> Exporter for Channel<IO> {
     fn export(&self, context: &[u8]) -> Result<Secret, Failure> {
         let out = [0; 32];
         let exported = match &self.stream {
-            TlsStream::Client(stream) => {
-                stream.get_ref().1.export_keying_material(out, EXPORTER_LABEL, Some(context))
-            }
-            TlsStream::Server(stream) => {
-                stream.get_ref().1.export_keying_material(out, EXPORTER_LABEL, Some(context))
-            }
+            TlsStream::Client(stream) => stream.get_ref().1.export_keying_material(out, EXPORTER_LABEL, Some(context)),
+            TlsStream::Server(stream) => stream.get_ref().1.export_keying_material(out, EXPORTER_LABEL, Some(context)),
         };
         exported.map(|bytes| Secret::new(bytes.to_vec())).map_err(|_| Failure::Exporter)
     }

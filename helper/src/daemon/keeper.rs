@@ -139,8 +139,7 @@ impl Keeper {
         key_log: Option<KeyLog>,
     ) -> Result<Self, KeeperError> {
         let pairs = config.peers.iter().map(pair).collect::<Result<_, _>>()?;
-        let mut keeper =
-            Self { kernel, own, idle: config.host.idle, policy: config.policy.clone(), pairs, key_log };
+        let mut keeper = Self { kernel, own, idle: config.host.idle, policy: config.policy.clone(), pairs, key_log };
         let before = keeper.kernel.associations()?;
         for pair in &mut keeper.pairs {
             let known = before.iter().filter(|known| known.name == pair.peer.name).flat_map(|known| &known.secrets);
@@ -459,7 +458,15 @@ fn pair(peer: &Peer) -> Result<Pair, KeeperError> {
         })?,
         None => 0,
     };
-    Ok(Pair { peer: peer.clone(), ifindex, last_generation: 0, peer_idle: None, held: Vec::new(), inherited: Vec::new(), inherited_until: None })
+    Ok(Pair {
+        peer: peer.clone(),
+        ifindex,
+        last_generation: 0,
+        peer_idle: None,
+        held: Vec::new(),
+        inherited: Vec::new(),
+        inherited_until: None,
+    })
 }
 
 /// A flow, for messages.

@@ -31,11 +31,8 @@ pub struct Links {
 impl Links {
     /// No sessions; every peer with an endpoint is to be dialled.
     pub fn new(own: PublicKey, peers: &[Peer]) -> Self {
-        let link = |peer: &Peer| Link {
-            peer: Some(peer.public_key),
-            wanted: peer.endpoint.is_some(),
-            ..Link::default()
-        };
+        let link =
+            |peer: &Peer| Link { peer: Some(peer.public_key), wanted: peer.endpoint.is_some(), ..Link::default() };
         Self { own, links: Mutex::new(peers.iter().map(link).collect()) }
     }
 

@@ -167,8 +167,13 @@ where
 }
 
 /// Lives with an established session until either end closes it. `server` answers repeated m5.
-pub async fn live<IO>(shared: &Shared, index: usize, mut channel: Channel<IO>, mut server: Option<Server>, cancel: Cancel)
-where
+pub async fn live<IO>(
+    shared: &Shared,
+    index: usize,
+    mut channel: Channel<IO>,
+    mut server: Option<Server>,
+    cancel: Cancel,
+) where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
     loop {

@@ -52,19 +52,17 @@ impl Client {
     ///
     /// # Errors
     /// Whatever the server sent that it should not have.
-    pub fn receive(
-        &mut self,
-        message: &[u8],
-        tls: &dyn Exporter,
-        entropy: &mut impl Entropy,
-    ) -> Result<Step, Failure> {
+    pub fn receive(&mut self, message: &[u8], tls: &dyn Exporter, entropy: &mut impl Entropy) -> Result<Step, Failure> {
         let state = std::mem::replace(&mut self.state, State::Over);
         match (state, Message::decode(message)?) {
             (_, Message::Status(Status { reason: Some(reason), .. })) => {
                 Err(Reason::from_u8(reason).map_or(Failure::RefusedUnknown(reason), Failure::Refused))
             }
             (State::Offered { m1 }, Message::Choice(choice)) => self.encapsulate(&m1, message, choice, tls, entropy),
-            (State::Encapsulated { context, m3, negotiated }, Message::Status(Status { confirm: Some(confirm), .. })) => {
+            (
+                State::Encapsulated { context, m3, negotiated },
+                Message::Status(Status { confirm: Some(confirm), .. }),
+            ) => {
                 let expected = context.export(&server_confirm(&m3), CONFIRM_LEN)?;
                 if !bool::from(expected.as_bytes().ct_eq(&confirm)) {
                     return Err(Failure::Confirmation);

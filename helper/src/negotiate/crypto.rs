@@ -47,8 +47,7 @@ impl Recipient {
     pub fn set_up(&self, enc: &[u8], info: &[u8], psk: &Secret) -> Result<Context, Failure> {
         match self {
             Self::X25519(private) => {
-                let enc =
-                    <X25519HkdfSha256 as Kem>::EncappedKey::from_bytes(enc).map_err(|_| Failure::Key)?;
+                let enc = <X25519HkdfSha256 as Kem>::EncappedKey::from_bytes(enc).map_err(|_| Failure::Key)?;
                 let bundle = PskBundle::new(psk.as_bytes(), PSK_ID).map_err(|_| Failure::Crypto)?;
                 hpke::setup_receiver(&OpModeR::Psk(bundle), private, &enc, info)
                     .map(Context::X25519Receiver)
@@ -73,8 +72,8 @@ pub fn set_up_sender(
         Suite::DEFAULT => {
             let pk_r = <X25519HkdfSha256 as Kem>::PublicKey::from_bytes(pk_r).map_err(|_| Failure::Key)?;
             let bundle = PskBundle::new(psk.as_bytes(), PSK_ID).map_err(|_| Failure::Crypto)?;
-            let (enc, context): (_, SenderContext) = hpke::setup_sender_with_rng(&OpModeS::Psk(bundle), &pk_r, info, entropy)
-                .map_err(|_| Failure::Key)?;
+            let (enc, context): (_, SenderContext) =
+                hpke::setup_sender_with_rng(&OpModeS::Psk(bundle), &pk_r, info, entropy).map_err(|_| Failure::Key)?;
             Ok((enc.to_bytes().to_vec(), Context::X25519Sender(context)))
         }
         _ => Err(Failure::NoCommonSuite),

@@ -52,12 +52,7 @@ impl Server {
     ///
     /// # Errors
     /// Whatever the client sent that it should not have.
-    pub fn receive(
-        &mut self,
-        message: &[u8],
-        tls: &dyn Exporter,
-        entropy: &mut impl Entropy,
-    ) -> Result<Step, Failure> {
+    pub fn receive(&mut self, message: &[u8], tls: &dyn Exporter, entropy: &mut impl Entropy) -> Result<Step, Failure> {
         let state = std::mem::replace(&mut self.state, State::Over);
         match (state, Message::decode(message)?) {
             (State::Waiting, Message::Offer(offer)) => self.choose(message, &offer, entropy),
@@ -125,8 +120,7 @@ impl Server {
         let info = info(&chosen.transcript, &self.local.peer, &self.local.identity);
         let mut context: Context = chosen.recipient.set_up(&encap.enc, &info, &psk)?;
         let plaintext = context.open(&chosen.transcript, &encap.sealed)?;
-        let (salt, lifetime) =
-            plaintext.as_bytes().split_first_chunk::<RANDOM_LEN>().ok_or(Failure::Malformed)?;
+        let (salt, lifetime) = plaintext.as_bytes().split_first_chunk::<RANDOM_LEN>().ok_or(Failure::Malformed)?;
         let lifetime = u32::from_be_bytes(lifetime.try_into().map_err(|_| Failure::Malformed)?);
         if lifetime == 0 || lifetime > LIFETIME_MAX {
             return Err(Failure::Bounds("lifetime"));
@@ -145,8 +139,7 @@ impl Server {
             lifetime,
             peer_idle: chosen.peer_idle,
             salt: Secret::new(salt.to_vec()),
-            shared_secret: context
-                .export(SHARED_SECRET, chosen.suite.hash_len().ok_or(Failure::NoCommonSuite)?)?,
+            shared_secret: context.export(SHARED_SECRET, chosen.suite.hash_len().ok_or(Failure::NoCommonSuite)?)?,
         })))
     }
 

@@ -104,7 +104,11 @@ impl AssociationInfo {
                 _ => {}
             }
         }
-        if info.name.is_empty() { Err(Malformed) } else { Ok(info) }
+        if info.name.is_empty() {
+            Err(Malformed)
+        } else {
+            Ok(info)
+        }
     }
 }
 

@@ -62,9 +62,11 @@ impl ExtAck {
             ack.attribute = missing_path(request, nest.map(|at| at as usize), missing as u16);
         }
         // The module starts its words with the attribute's own name, which the path ends with.
-        let own = ack.attribute.as_deref().and_then(|path| path.rsplit('.').next()).map(|name| {
-            name.split('[').next().unwrap_or(name).to_owned()
-        });
+        let own = ack
+            .attribute
+            .as_deref()
+            .and_then(|path| path.rsplit('.').next())
+            .map(|name| name.split('[').next().unwrap_or(name).to_owned());
         if let (Some(own), Some(message)) = (own, &mut ack.message) {
             if let Some(rest) = message.strip_prefix(&own).and_then(|rest| rest.strip_prefix(": ")) {
                 *message = rest.to_owned();

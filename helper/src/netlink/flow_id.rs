@@ -64,7 +64,11 @@ pub fn get_flow_id(attributes: Attributes<'_>) -> Result<FlowId, Malformed> {
             _ => {}
         }
     }
-    if seen == 7 { Ok(id) } else { Err(Malformed) }
+    if seen == 7 {
+        Ok(id)
+    } else {
+        Err(Malformed)
+    }
 }
 
 #[cfg(test)]

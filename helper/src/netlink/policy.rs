@@ -136,7 +136,11 @@ impl Rule {
     /// The names of the mechanisms that are accepted.
     pub fn accepted(&self) -> Vec<&'static str> {
         let bits = self.accept.unwrap_or(1 << self.send as u8);
-        Mechanism::ALL.into_iter().filter(|mechanism| bits & (1 << *mechanism as u8) != 0).map(Mechanism::name).collect()
+        Mechanism::ALL
+            .into_iter()
+            .filter(|mechanism| bits & (1 << *mechanism as u8) != 0)
+            .map(Mechanism::name)
+            .collect()
     }
 
     /// The direction's name.

@@ -122,7 +122,12 @@ impl Kernel for MemoryKernel {
         if held.len() >= 2 || held.iter().any(|held| held.generation >= secret.generation) {
             return Err(refused(Errno::INVAL));
         }
-        held.push(HeldSecret { generation: secret.generation, state: "receive".into(), may_send, ..HeldSecret::default() });
+        held.push(HeldSecret {
+            generation: secret.generation,
+            state: "receive".into(),
+            may_send,
+            ..HeldSecret::default()
+        });
         state.ids.push((secret.generation, secret.id));
         state.prks.push((secret.generation, secret.prk.clone()));
         state.log.push(Done::Add(secret.association.clone(), secret.generation));

@@ -15,6 +15,7 @@ const LEAST: u16 = 536;
 const OPT_END: u8 = 0;
 const OPT_NOP: u8 = 1;
 const OPT_MSS: u8 = 2;
+const OPT_AO: u8 = 29;
 
 /// The MSS the peer should be believed to have announced, given what it announced and the path MTU towards it, bytes.
 pub fn lowered(announced: u16, path_mtu: u32, mechanism: Mechanism) -> u16 {
@@ -23,16 +24,23 @@ pub fn lowered(announced: u16, path_mtu: u32, mechanism: Mechanism) -> u16 {
     announced.min(most).saturating_sub(own).max(LEAST.min(announced))
 }
 
-/// Finds the MSS option among TCP options: the offset of its 2-byte value and the value.
+/// Finds the MSS option among TCP options: the offset of its 2-byte value and the value. `None` also where TCP-AO
+/// authenticates the options (RFC 5925 section 5.1), which then have to stay as they are.
 pub fn find(options: &[u8]) -> Option<(usize, u16)> {
-    let mut at = 0usize;
+    let (mut at, mut found) = (0usize, None);
     loop {
-        match options.get(at..)? {
+        match options.get(at..).unwrap_or(&[]) {
             [OPT_NOP, ..] => at = at.checked_add(1)?,
-            [OPT_END, ..] | [] => return None,
-            [OPT_MSS, 4, high, low, ..] => return Some((at.checked_add(2)?, u16::from_be_bytes([*high, *low]))),
-            [_, len, ..] if *len >= 2 => at = at.checked_add(usize::from(*len))?,
-            _ => return None,
+            [OPT_END, ..] | [] => return found,
+            [OPT_AO, ..] => return None,
+            [kind, len, rest @ ..] if *len >= 2 => {
+                if let (OPT_MSS, 4, [high, low, ..]) = (*kind, *len, rest) {
+                    found = Some((at.checked_add(2)?, u16::from_be_bytes([*high, *low])));
+                }
+                at = at.checked_add(usize::from(*len))?;
+            }
+            // What is damaged ends the list, as it does for TCP.
+            _ => return found,
         }
     }
 }
@@ -64,6 +72,7 @@ mod tests {
         assert_eq!(find(&[0, 2, 4, 5, 160]), None);
         assert_eq!(find(&[8, 0, 2, 4, 5, 160]), None);
         assert_eq!(find(&[2, 4, 5]), None);
+        assert_eq!(find(&[2, 4, 5, 160, 29, 4, 1, 2]), None, "TCP-AO signs the options");
     }
 
     proptest! {

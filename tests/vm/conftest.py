@@ -16,7 +16,7 @@ from hosts import TOP, Pair, run  # noqa: E402
 @pytest.fixture(scope="session", autouse=True)
 def modules_at_hand():
     """The kernel's own modules that the tests need, loaded once, so that no measurement waits for them."""
-    for name in ("veth", "sch_netem"):
+    for name in ("veth", "sch_netem", "vrf"):
         run("modprobe", name)
 
 

@@ -160,11 +160,14 @@ def test_conntrack_without_translation_does_not_matter(pair):
 
 def xfrm(pair, mode):
     key = "0x" + "11" * 20
+    # BEET mode takes the inner addresses from the state's selector.
+    selector = lambda source, destination: ("sel", "src", source, "dst", destination) if mode == "beet" else ()  # fmt: skip
     for host, mine, theirs in ((pair.client, CLIENT, SERVER), (pair.server, SERVER, CLIENT)):
         for source, destination, spi in ((CLIENT, SERVER, "0x1000"), (SERVER, CLIENT, "0x1001")):
             host.run(
                 *("ip", "xfrm", "state", "add", "src", source, "dst", destination, "proto", "esp", "spi", spi),
                 *("reqid", spi, "mode", mode, "aead", "rfc4106(gcm(aes))", key, 128),
+                *selector(source, destination),
             )
         for direction, source, destination in (("out", mine, theirs), ("in", theirs, mine)):
             spi = "0x1000" if source == CLIENT else "0x1001"
@@ -178,9 +181,9 @@ def xfrm(pair, mode):
                     )
 
 
-@pytest.mark.parametrize("mode", ["transport", "tunnel"])
+@pytest.mark.parametrize("mode", ["transport", "beet", "tunnel"])
 def test_ipsec(pair, results, mode):
-    """Transport mode would leave the option in clear before ESP; tunnel mode carries it inside."""
+    """Transport and BEET mode would leave the option in clear before ESP; tunnel mode carries it inside."""
     with Measuring(pair) as measuring, traffic.UdpEcho(pair.server), traffic.TcpEcho(pair.server):
         xfrm(pair, mode)
         with Capture(pair.client, results(".pcap")) as tap:
@@ -193,10 +196,31 @@ def test_ipsec(pair, results, mode):
         assert measuring.server.refused() == {}
     assert {p.protocol for p in packets} == {capture.ESP}
     assert not [p for p in packets if p.options], "an option in clear"
-    if mode == "transport":
+    if mode != "tunnel":
         assert stats["options-out"] == 0 and skipped["ipsec"] > 15
     else:
         assert stats["options-out"] > 15 and stats["accepted"] > 12 and "ipsec" not in skipped
+
+
+def test_a_vrf_sends_a_packet_once_through_the_last_pass_only(pair, results):
+    """"The hook runs more than once for VRF and IPsec: act on the last pass only, and never twice per header."""
+    client = pair.client
+    client.run("ip", "link", "add", "vrf0", "type", "vrf", "table", 10)
+    client.run("ip", "link", "set", "vrf0", "up")
+    client.run("ip", "link", "set", LINK, "master", "vrf0")
+    client.run("ip", "address", "replace", f"{CLIENT}/64", "dev", LINK, "nodad")
+    with Measuring(pair) as measuring, traffic.UdpEcho(pair.server), Capture(client, results(".pcap")) as tap:
+        with client.udp() as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"vrf0")
+            before = measuring.client.stats()["global-pointer"]
+            assert traffic.udp_exchange(client, SERVER, 10, sock=sock) == 10
+            after = measuring.client.stats()
+        packets = [p for p in read_pcap(tap.stop()) if p.protocol == UDP and p.saddr == CLIENT]
+        neighbour_discovery = after.get("skipped", []) and measuring.client.skipped(icmpv6=True).get("icmpv6", 0)
+        assert measuring.server.stats()["accepted"] == 10 and measuring.server.refused() == {}
+    assert [len(p.options) for p in packets] == [1] * 10
+    assert after["options-out"] == 10 and after["accepted"] == 10
+    assert 10 <= after["global-pointer"] - before <= 10 + neighbour_discovery
 
 
 def test_forwarded_packets_are_untouched(pair, results):

@@ -6,8 +6,6 @@ use super::flow_id::{FlowId, ICMPV6, TCP, UDP};
 
 /// Bytes of the fixed header.
 pub const IPV6_LEN: usize = 40;
-/// Offset of the payload length in the fixed header.
-pub const PAYLOAD_LEN_AT: usize = 4;
 /// Offset of the next header field in the fixed header.
 pub const NEXT_HEADER_AT: usize = 6;
 /// Headers of one packet that are followed before it is given up.
@@ -19,14 +17,15 @@ pub const HOP_BY_HOP: u8 = 0;
 pub const ROUTING: u8 = 43;
 /// Protocol number of the Fragment header.
 pub const FRAGMENT: u8 = 44;
-/// Protocol number of ESP.
-pub const ESP: u8 = 50;
 /// Protocol number of AH.
 pub const AH: u8 = 51;
 /// Protocol number that says nothing follows.
 pub const NO_NEXT: u8 = 59;
 /// Protocol number of the Destination Options header.
 pub const DESTINATION_OPTIONS: u8 = 60;
+
+/// Bits of the Fragment header's second word that are the offset.
+const FRAGMENT_OFFSET: u16 = 0xFFF8;
 
 const PAD1: u8 = 0;
 const ROUTER_ALERT: u8 = 5;
@@ -59,13 +58,6 @@ pub enum Upper {
     Other,
 }
 
-/// A Fragment header.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fragment {
-    /// Bytes of the original packet's fragmentable part before this one.
-    pub offset: u16,
-}
-
 /// A packet's headers, followed to the upper layer. Offsets count from the fixed header, bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Headers {
@@ -85,8 +77,8 @@ pub struct Headers {
     pub earlier_options: Option<(usize, usize)>,
     /// The next header field that names the final Destination Options header, if there is one.
     pub options_named_at: usize,
-    /// The Fragment header.
-    pub fragment: Option<Fragment>,
+    /// This is the first fragment of a packet; later ones have no upper layer.
+    pub fragment: bool,
     /// A hop-by-hop option asks routers to look.
     pub router_alert: bool,
     /// An Authentication Header precedes the upper layer.
@@ -153,7 +145,7 @@ impl Headers {
         let mut destination = address(packet, 24).ok_or(Broken::Truncated)?;
         let mut protocol = *packet.get(NEXT_HEADER_AT).ok_or(Broken::Truncated)?;
         let (mut at, mut named_at) = (IPV6_LEN, NEXT_HEADER_AT);
-        let (mut fragment, mut router_alert, mut authenticated) = (None, false, false);
+        let (mut fragment, mut router_alert, mut authenticated) = (false, false, false);
         let (mut final_options, mut earlier_options, mut options_named_at) = (None, None, 0);
 
         for _ in 0..CHAIN_MAX {
@@ -173,11 +165,10 @@ impl Headers {
                 ROUTING => destination = last_destination(header, destination).ok_or(Broken::Unsupported)?,
                 AH => authenticated = true,
                 FRAGMENT => {
-                    let offset = be16(header, 2).ok_or(Broken::Truncated)? & 0xFFF8;
-                    if offset != 0 {
+                    if be16(header, 2).ok_or(Broken::Truncated)? & FRAGMENT_OFFSET != 0 {
                         return Err(Broken::NoUpper);
                     }
-                    fragment = Some(Fragment { offset });
+                    fragment = true;
                 }
                 _ => {
                     if let Some((_, _, body)) = options(header).find(|(kind, ..)| *kind == HOME_ADDRESS) {
@@ -334,13 +325,13 @@ pub(super) mod tests {
     #[test]
     fn fragments_router_alert_and_ipsec_are_seen() {
         let fragment = |b| parse(&[(FRAGMENT, &[0, 0, b, 0, 0, 0, 0])], UDP, &UDP_HEADER);
-        assert_eq!(fragment(1).unwrap().fragment, Some(Fragment { offset: 0 }));
+        assert!(fragment(1).unwrap().fragment);
         assert_eq!(fragment(8), Err(Broken::NoUpper));
         assert!(parse(&[(HOP_BY_HOP, &[0, 5, 2, 0, 0, 1, 0])], UDP, &UDP_HEADER).unwrap().router_alert);
         assert!(!parse(&[(HOP_BY_HOP, &[0, 1, 4, 0, 0, 0, 0])], UDP, &UDP_HEADER).unwrap().router_alert);
         let ah: &[u8] = &[2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
         assert!(parse(&[(AH, ah)], UDP, &UDP_HEADER).unwrap().authenticated);
-        assert_eq!(parse(&[], ESP, &[0; 8]).unwrap().ports, (0, 0));
+        assert_eq!(parse(&[], 50, &[0; 8]).unwrap().ports, (0, 0));
         assert_eq!(parse(&[], NO_NEXT, &[]), Err(Broken::NoUpper));
     }
 

@@ -37,18 +37,10 @@ impl SendCounter {
         }
     }
 
-    /// The epoch the next stamp will have, `None` when they are used up.
-    pub const fn epoch_in_range(epoch: u32) -> Option<u16> {
-        if epoch <= EPOCH_MAX as u32 {
-            Some(epoch as u16)
-        } else {
-            None
-        }
-    }
-
     /// What [`Self::take`] would hand out next. Nothing is used up by looking.
     pub fn peek(&self) -> Stamp {
-        Stamp { epoch: Self::epoch_in_range(self.next_epoch()), psn: self.psn }
+        let epoch = u16::try_from(self.next_epoch()).ok().filter(|epoch| usize::from(*epoch) <= EPOCH_MAX);
+        Stamp { epoch, psn: self.psn }
     }
 
     /// Hands out the next pair. Plain options take from here too, so that changing the mechanism cannot repeat one.

@@ -2,7 +2,9 @@
 #include "helpers.h"
 
 #include <linux/netdevice.h>
+#include <linux/random.h>
 #include <linux/ratelimit.h>
+#include <linux/suspend.h>
 #include <linux/sysfs.h>
 #include <linux/tcp.h>
 #include <net/checksum.h>
@@ -326,6 +328,26 @@ void pdmv2_periodic_start(struct pdmv2_periodic *p, void (*run)(void *), void *c
 void pdmv2_periodic_stop(struct pdmv2_periodic *p)
 {
 	cancel_delayed_work_sync(&p->work);
+}
+
+int pdmv2_register_fork_notifier(struct notifier_block *block)
+{
+	return register_random_vmfork_notifier(block);
+}
+
+void pdmv2_unregister_fork_notifier(struct notifier_block *block)
+{
+	unregister_random_vmfork_notifier(block);
+}
+
+int pdmv2_register_sleep_notifier(struct notifier_block *block)
+{
+	return register_pm_notifier(block);
+}
+
+void pdmv2_unregister_sleep_notifier(struct notifier_block *block)
+{
+	unregister_pm_notifier(block);
 }
 
 struct sk_buff *pdmv2_genl_new(size_t room, bool atomic)

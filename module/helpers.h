@@ -8,6 +8,7 @@
 
 #include <linux/kobject.h>
 #include <linux/netfilter.h>
+#include <linux/notifier.h>
 #include <linux/skbuff.h>
 #include <linux/spinlock.h>
 #include <linux/workqueue.h>
@@ -99,6 +100,12 @@ void pdmv2_periodic_stop(struct pdmv2_periodic *p);
 
 /* A macro of BIT(), which bindgen does not evaluate. */
 enum { PDMV2_MCAST_CAP_NET_ADMIN = GENL_MCAST_CAP_NET_ADMIN };
+
+/* Without CONFIG_VMGENID or CONFIG_PM_SLEEP these do nothing. */
+int pdmv2_register_fork_notifier(struct notifier_block *block);
+void pdmv2_unregister_fork_notifier(struct notifier_block *block);
+int pdmv2_register_sleep_notifier(struct notifier_block *block);
+void pdmv2_unregister_sleep_notifier(struct notifier_block *block);
 
 struct sk_buff *pdmv2_genl_new(size_t room, bool atomic);
 void pdmv2_genl_end(struct sk_buff *skb, void *header);

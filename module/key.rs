@@ -22,7 +22,9 @@ pub(crate) struct FlowKey {
 impl FlowKey {
     /// From key material that the helper derived.
     pub(crate) fn new(key: &[u8], base_nonce: &[u8; NONCE_LEN]) -> Result<KBox<Self>> {
-        Ok(KBox::new(Self { key: aead::Key::new(key)?, base_nonce: *base_nonce }, GFP_ATOMIC)?)
+        let mut flow_key = KBox::new(Self { key: aead::Key::empty(), base_nonce: *base_nonce }, GFP_ATOMIC)?;
+        flow_key.key.prepare(key)?;
+        Ok(flow_key)
     }
 
     /// Derives it: `key || base_nonce = LabeledExpand(prk, "pdmv2_key", context, Nk + 12)`. `sender` has the packet's

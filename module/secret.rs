@@ -38,7 +38,7 @@ pub(crate) struct Secret {
     pub(crate) ends_at: u64,
     /// Seconds it lives in all.
     pub(crate) lifetime: u32,
-    prk: Option<Prk>,
+    prk: Option<KBox<Prk>>,
     hash: HashKey,
     floors: KVec<Atomic<u32>>,
     highest_epoch: Atomic<u32>,
@@ -54,7 +54,7 @@ impl Secret {
         id: [u8; SECRET_ID_LEN],
         suite: Suite,
         lifetime: u32,
-        prk: Option<Prk>,
+        prk: Option<KBox<Prk>>,
         now: u64,
     ) -> Result<Arc<Self>> {
         let mut floors = KVec::with_capacity(FLOORS, GFP_KERNEL)?;
@@ -101,7 +101,7 @@ impl Secret {
 
     /// Derives a flow's key, if the prk is here. `sender` has the packet's source as its local side.
     pub(crate) fn derive(&self, epoch: u16, sender: &FlowId) -> Option<KBox<FlowKey>> {
-        FlowKey::derive(self.prk.as_ref()?, self.suite, epoch, sender).ok()
+        FlowKey::derive(self.prk.as_deref()?, self.suite, epoch, sender).ok()
     }
 
     /// Whether this host derives the keys of this secret itself.

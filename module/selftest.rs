@@ -19,7 +19,7 @@ use vectors::{Vector, VECTORS};
 type Wrong = &'static str;
 
 fn check_derivation(v: &Vector, suite: Suite) -> Result<(), Wrong> {
-    let prk = Prk::new(v.prk);
+    let prk = Prk::new(v.prk).map_err(|_| "prk: not prepared")?;
     let mut id = [0; SECRET_ID_LEN];
     prk.expand(&id_info(suite), &mut id).map_err(|_| "secret_id: not derived")?;
     if id != v.secret_id {

@@ -59,7 +59,7 @@ impl Do for Add {
                 if Some(prk.bytes().len()) != suite.hash_len() {
                     return Err(prk.wrong(format_args!("not as long as the hash of the suite")));
                 }
-                Some(Prk::new(prk.bytes()))
+                Some(Prk::new(prk.bytes())?)
             }
         };
         let id_attribute = attributes.need(ID)?;

@@ -16,13 +16,16 @@ unsafe impl Send for Key {}
 unsafe impl Sync for Key {}
 
 impl Key {
+    /// Room for a key, to be prepared where it will stay: a move would leave a copy behind.
+    pub(crate) fn empty() -> Self {
+        Self(bindings::pdmv2_aead_key::default())
+    }
+
     /// Prepares a key of 16 or 32 bytes.
-    pub(crate) fn new(raw: &[u8]) -> Result<Self> {
-        let mut key = Self(bindings::pdmv2_aead_key::default());
+    pub(crate) fn prepare(&mut self, raw: &[u8]) -> Result {
         // SAFETY: the key structure is valid for writes, `raw` for reads of its length.
-        let err = unsafe { bindings::pdmv2_aead_prepare(&mut key.0, raw.as_ptr(), raw.len(), TAG_LEN) };
-        kernel::error::to_result(err)?;
-        Ok(key)
+        let err = unsafe { bindings::pdmv2_aead_prepare(&mut self.0, raw.as_ptr(), raw.len(), TAG_LEN) };
+        kernel::error::to_result(err)
     }
 
     /// Seals `plain` into `sealed`, which is longer by the tag. The caller never uses a nonce twice.

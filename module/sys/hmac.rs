@@ -18,12 +18,12 @@ unsafe impl Send for Prk {}
 unsafe impl Sync for Prk {}
 
 impl Prk {
-    /// Prepares a key of any length.
-    pub(crate) fn new(raw: &[u8]) -> Self {
-        let mut prk = Self(bindings::hmac_sha256_key::default());
+    /// Prepares a key of any length, where it will stay: a move would leave a copy behind.
+    pub(crate) fn new(raw: &[u8]) -> Result<KBox<Self>> {
+        let mut prk = KBox::new(Self(bindings::hmac_sha256_key::default()), GFP_KERNEL)?;
         // SAFETY: the structure is valid for writes, `raw` for reads of its length.
         unsafe { bindings::hmac_sha256_preparekey(&mut prk.0, raw.as_ptr(), raw.len()) };
-        prk
+        Ok(prk)
     }
 
     /// HKDF-Expand of `info` into `out`, at most 255 blocks.

@@ -54,12 +54,12 @@ impl Forked {
         let (fork, sleep) = (block(on_fork)?, block(on_sleep)?);
         CALLBACK.store(function as *mut c_void, kernel::sync::atomic::Release);
         // SAFETY: the boxes keep the blocks at their addresses until `drop`.
-        kernel::error::to_result(unsafe { bindings::register_random_vmfork_notifier(fork.get()) })?;
+        kernel::error::to_result(unsafe { bindings::pdmv2_register_fork_notifier(fork.get()) })?;
         // SAFETY: as above.
-        let registered = kernel::error::to_result(unsafe { bindings::register_pm_notifier(sleep.get()) });
+        let registered = kernel::error::to_result(unsafe { bindings::pdmv2_register_sleep_notifier(sleep.get()) });
         if let Err(error) = registered {
             // SAFETY: registered just above.
-            unsafe { bindings::unregister_random_vmfork_notifier(fork.get()) };
+            unsafe { bindings::pdmv2_unregister_fork_notifier(fork.get()) };
             return Err(error);
         }
         Ok(Self { fork, sleep })
@@ -70,8 +70,8 @@ impl Drop for Forked {
     fn drop(&mut self) {
         // SAFETY: both were registered by `register`; unregistering waits for a call under way.
         unsafe {
-            bindings::unregister_pm_notifier(self.sleep.get());
-            bindings::unregister_random_vmfork_notifier(self.fork.get());
+            bindings::pdmv2_unregister_sleep_notifier(self.sleep.get());
+            bindings::pdmv2_unregister_fork_notifier(self.fork.get());
         }
     }
 }

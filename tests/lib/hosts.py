@@ -51,6 +51,8 @@ class Host:
         self.run("ip", "link", "set", "lo", "up")
         # No router will answer, and what is sent then disturbs the counting.
         self.sysctl("net.ipv6.conf.default.router_solicitations", 0)
+        # Addresses are there at once.
+        self.sysctl("net.ipv6.conf.default.accept_dad", 0)
 
     @contextlib.contextmanager
     def inside(self):

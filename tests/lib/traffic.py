@@ -162,7 +162,7 @@ def tcp_exchange(host, address, count, interval=0.0, size=64, port=ECHO_PORT):
 
 def ping(host, address, count=5, interval=0.05, size=56, check=True):
     """Echo requests with ping(8); returns how many were answered."""
-    said = host.run("ping", "-c", count, "-i", interval, "-w", 10, "-s", size, address, check=check)
+    said = host.run("ping", "-c", count, "-i", interval, "-W", 10, "-s", size, address, check=check)
     return int(said.split(" packets transmitted, ")[1].split()[0])
 
 

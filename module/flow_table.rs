@@ -12,7 +12,7 @@ use crate::sys::time::SECOND;
 use kernel::prelude::*;
 use kernel::sync::atomic::{Atomic, Relaxed};
 
-/// Pending entries of a namespace (data-plane decisions, section 6).
+/// Pending entries of a namespace (docs/protocol.md, section 6).
 const PENDING: usize = 1024;
 /// How long a pending entry lives without another option.
 const PENDING_AGE: u64 = 2 * SECOND;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! The way of a packet in: LOCAL_IN, after filtering (data-plane decisions, section 6).
+//! The way of a packet in: LOCAL_IN, after filtering (docs/protocol.md, section 6).
 //!
 //! The packet's bytes are only read. Whatever is wrong with an option, the payload is delivered as if the option were
 //! unknown, and nothing is answered.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! The way of a packet out: LOCAL_OUT, after every other hook (data-plane decisions, section 5).
+//! The way of a packet out: LOCAL_OUT, after every other hook (docs/protocol.md, section 5).
 //!
 //! Each packet is looked at once, under its flow's lock: is it wanted, may it carry an option, is there room and a key;
 //! only then a PSN is taken, and the option written.
@@ -86,7 +86,7 @@ struct Look<'a> {
     facts: OutFacts,
 }
 
-/// "Never inserted": the list of data-plane decisions, section 5. The packet goes unchanged for the reason returned.
+/// "Never inserted": the list of docs/protocol.md, section 5. The packet goes unchanged for the reason returned.
 fn never(headers: &Headers, facts: OutFacts, rule: &Rule, mechanism: Mechanism, flow: &FlowId) -> Option<Skip> {
     let sealed = mechanism == Mechanism::V2Encrypted;
     let loopback = facts.loopback() || is_loopback(&flow.remote);

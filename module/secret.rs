@@ -17,7 +17,7 @@ use kernel::prelude::*;
 use kernel::sync::atomic::{Acquire, Atomic, AtomicFlag, Full, Relaxed, Release};
 use kernel::sync::Arc;
 
-/// Floors of a secret, indexed by a keyed hash of the 5-tuple (data-plane decisions, section 4: at least 1024).
+/// Floors of a secret, indexed by a keyed hash of the 5-tuple (docs/protocol.md, section 4: at least 1024).
 const FLOORS: usize = 1024;
 /// A flow keeps its state at least for this part of its secret's lifetime.
 const AGE_DIVISOR: u64 = 2048;

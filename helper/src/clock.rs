@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rustix::time::{clock_gettime, ClockId};
 
-/// Time since boot, time suspended included (control-plane decisions, section 1: never wall time).
+/// Time since boot, time suspended included (docs/protocol.md, section 9: never wall time).
 pub fn since_boot() -> Duration {
     let now = clock_gettime(ClockId::Boottime);
     Duration::new(now.tv_sec.max(0) as u64, now.tv_nsec.clamp(0, 999_999_999) as u32)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 
-//! A host's Ed25519 identity (control-plane decisions, section 1), used only in TLS 1.3.
+//! A host's Ed25519 identity (docs/protocol.md, section 9), used only in TLS 1.3.
 //!
 //! Keys are written as WireGuard's users know them: 32 bytes in base64, 44 characters.
 

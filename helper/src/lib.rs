@@ -6,8 +6,8 @@
 //! The helper of PDMv2 for Linux: it negotiates pair secrets with other hosts, keeps them, gives the module the keys it
 //! asks for, and shows what the module measured.
 //!
-//! - [`negotiate`]: the negotiation, without I/O (control-plane decisions, section 1)
-//! - [`keys`]: the key schedule and the key log (data-plane decisions, sections 4 and 8)
+//! - [`negotiate`]: the negotiation, without I/O (docs/protocol.md, section 9)
+//! - [`keys`]: the key schedule and the key log (docs/protocol.md, sections 4 and 10)
 //! - [`tls`]: the session it runs in, with pinned raw public keys
 //! - [`netlink`]: the module's family `pdmv2`, as `docs/netlink/pdmv2.yaml` describes it
 //! - [`daemon`]: what ties these together

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 
-//! Who may speak (control-plane decisions, section 1): raw public keys, pinned, both ways, at the level of TLS.
+//! Who may speak (docs/protocol.md, section 9): raw public keys, pinned, both ways, at the level of TLS.
 
 mod common;
 

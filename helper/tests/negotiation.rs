@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 
-//! Control-plane decisions, section 1: two ends negotiate over real TLS sessions in memory, undisturbed and disturbed.
+//! docs/protocol.md, section 9: two ends negotiate over real TLS sessions in memory, undisturbed and disturbed.
 //! Each test is named after the requirement it shows.
 
 mod common;

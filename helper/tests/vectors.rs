@@ -106,7 +106,7 @@ impl Case {
     }
 }
 
-/// Vectors (a) and (b) of data-plane decisions, section 4, then more of the default suite.
+/// Vectors (a) and (b) of docs/protocol.md, section 4, then more of the default suite.
 fn cases() -> Vec<Case> {
     let a = || Case {
         suite: Suite::DEFAULT,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 
-//! What one flow remembers to measure itself (RFC 8250 section 3; data-plane decisions, section 2).
+//! What one flow remembers to measure itself (RFC 8250 section 3; docs/protocol.md, section 2).
 
 use super::delay::Delay;
 use super::psn::{SendCounter, Stamp};

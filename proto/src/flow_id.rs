@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 
-//! The 5-tuple that names a flow (RFC 8250 section 3; data-plane decisions, section 3).
+//! The 5-tuple that names a flow (RFC 8250 section 3; docs/protocol.md, section 3).
 
 /// TCP.
 pub const TCP: u8 = 6;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 
-//! Room for the option in TCP segments (data-plane decisions, section 5): MSS = min(MSS, path MTU - 60) - own header size.
+//! Room for the option in TCP segments (docs/protocol.md, section 5): MSS = min(MSS, path MTU - 60) - own header size.
 //!
 //! Only received SYN and SYN-ACK are lowered, each end for what it will send itself, so that two ends never subtract twice.
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 
-//! Where the option stands in a packet (RFC 8250 section 3.3.2; data-plane decisions, section 1).
+//! Where the option stands in a packet (RFC 8250 section 3.3.2; docs/protocol.md, section 1).
 //!
 //! Alone, it stands at offset 4 of its Destination Options header, behind a 2-byte PadN, so that the 32-bit field is
 //! naturally aligned and the header is exactly 16 (`pdm`), 24 (`v2`) or 40 (`v2` encrypted) bytes:

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 
-//! Ordered rules that decide what is measured, and how (data-plane decisions, section 7).
+//! Ordered rules that decide what is measured, and how (docs/protocol.md, section 7).
 
 use super::flow_id::{FlowId, ICMPV6, TCP, UDP};
 use super::prefix::{is_loopback, is_multicast, Prefix};

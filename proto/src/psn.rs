@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 
-//! The one counter PSNTP and epoch come from (data-plane decisions, sections 3 and 4).
+//! The one counter PSNTP and epoch come from (docs/protocol.md, sections 3 and 4).
 
 use super::uapi::EPOCH_MAX;
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 
-//! Which keys a sealed option is tried with, and what is remembered of it (data-plane decisions, section 4, Receiving).
+//! Which keys a sealed option is tried with, and what is remembered of it (docs/protocol.md, section 6, Which keys).
 //!
 //! A flow holds the keys of its current and its previous epoch, and of up to two candidates that nothing authenticated
 //! under yet: a higher epoch, or another generation's. A candidate is adopted only by a packet that authenticates.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 
-//! Inputs of the key schedule (data-plane decisions, section 4), as byte strings for any HKDF.
+//! Inputs of the key schedule (docs/protocol.md, section 4), as byte strings for any HKDF.
 //!
 //! ```text
 //! prk               = LabeledExtract(salt, "pdmv2_prk", SharedSecret)

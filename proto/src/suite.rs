@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 
-//! Cipher suites by their HPKE registry numbers (RFC 9180 section 7; data-plane decisions, section 4).
+//! Cipher suites by their HPKE registry numbers (RFC 9180 section 7; docs/protocol.md, section 4).
 
 /// KEM X25519, HKDF-SHA256.
 pub const KEM_X25519: u16 = 0x0020;

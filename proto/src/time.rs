@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 
-//! Scaled time deltas (RFC 8250 section 3.2.1; data-plane decisions, section 2).
+//! Scaled time deltas (RFC 8250 section 3.2.1; docs/protocol.md, section 2).
 //!
 //! A delta in attoseconds is shifted right until it fits 16 bits; the shift is its scale.
 
@@ -61,7 +61,7 @@ mod tests {
 
     const AS_PER_US: u128 = 1_000_000_000_000;
 
-    /// Data-plane decisions section 2 and the examples of RFC 8250 appendix A.
+    /// docs/protocol.md, section 2 and the examples of RFC 8250 appendix A.
     #[test]
     fn vectors() {
         let table: [(u128, u16, u8); 11] = [

@@ -5,7 +5,7 @@
 const WORDS: usize = 17;
 const WORD_BITS: u64 = 64;
 
-/// Sequence numbers behind the highest that are still told apart (data-plane decisions, section 4: at least 1024).
+/// Sequence numbers behind the highest that are still told apart (docs/protocol.md, section 6: at least 1024).
 pub const WINDOW: u64 = (WORDS as u64 - 1) * WORD_BITS;
 
 /// What a window knows of a sequence number.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 
-//! The option on the wire (RFC 8250 section 3.2; draft-ietf-ippm-encrypted-pdmv2 section 6.3; data-plane decisions,
+//! The option on the wire (RFC 8250 section 3.2; draft-ietf-ippm-encrypted-pdmv2 section 6.3; docs/protocol.md,
 //! section 1). Every integer is big-endian.
 //!
 //! `pdm`, option length 0x0A:
@@ -250,7 +250,7 @@ mod tests {
         }
     }
 
-    /// Data-plane decisions section 4, vectors (a): aad and body.
+    /// docs/protocol.md, section 4, vectors (a): aad and body.
     #[test]
     fn v2_layout() {
         let clear = V2Clear { version: VERSION, epoch: 0, psntp: 0x1234 };

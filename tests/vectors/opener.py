@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only OR MIT
-"""Opens every encrypted option of a capture with a key log (data-plane decisions, section 8).
+"""Opens every encrypted option of a capture with a key log (docs/protocol.md, section 10).
 
     opener.py CAPTURE KEYLOG...     a line for each option; fails if one does not open
 """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only OR MIT
-"""The option on the wire (data-plane decisions, section 1), read and written from that text alone.
+"""The option on the wire (docs/protocol.md, section 1), read and written from that text alone.
 
     pdm           0F 0A | scaleDTLR scaleDTLS PSNTP16 PSNLR16 DTLR16 DTLS16
     v2            0F 12 | ver4 epoch12 PSNTP16 | reserved16 GLOBALPTR32 scaleDTLR scaleDTLS PSNLR16 DTLR16 DTLS16

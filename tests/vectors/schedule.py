@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only OR MIT
-"""The key schedule and the sealing of data-plane decisions, section 4, written from that text alone.
+"""The key schedule and the sealing of docs/protocol.md, section 4, written from that text alone.
 
 It shares no code with the implementation: its HKDF, AEADs and MACs are those of the `cryptography` package.
 """

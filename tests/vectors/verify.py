@@ -11,7 +11,7 @@ from schedule import Suite, Tuple5, expand, extract, flow_key, make_prk, seal, s
 
 VECTORS = Path(__file__).resolve().parents[2] / "docs" / "test-vectors"
 
-# What the decisions themselves print (data-plane decisions, section 4).
+# What the decisions themselves print (docs/protocol.md, section 4).
 BODY = "0000000000010a14000700080009"
 ADDRESSES = {"saddr": "fd00::1", "daddr": "fd00::2"}
 PRINTED = [

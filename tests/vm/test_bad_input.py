@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only OR MIT
 """Whatever is wrong with an option, the payload is delivered, nothing is answered, and a counter says why; and where type,
-length or padding are damaged, the outcome is that of the kernel without the module (data-plane decisions, section 6)."""
+length or padding are damaged, the outcome is that of the kernel without the module (docs/protocol.md, section 6)."""
 
 import os
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only OR MIT
-"""MTU: "nothing is ever black-holed" (data-plane decisions, section 5)."""
+"""MTU: "nothing is ever black-holed" (docs/protocol.md, section 5)."""
 
 import socket
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only OR MIT
-"""What never gets an option (data-plane decisions, section 5): each goes unchanged, and is counted by its reason.
+"""What never gets an option (docs/protocol.md, section 5): each goes unchanged, and is counted by its reason.
 
 Forwarding, in the last test:
 

@@ -201,7 +201,7 @@ impl Keeper {
     }
 
     /// Installs a negotiated secret for receiving, with the receive keys of all live flows for its epoch 0, so that a switch
-    /// to it loses nothing (control-plane decisions, section 1).
+    /// to it loses nothing (docs/protocol.md, section 9).
     ///
     /// # Errors
     /// What the module refuses; [`KeeperError::SentBefore`], and the secret is not kept.

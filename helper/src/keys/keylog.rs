@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 
-//! The key log (data-plane decisions, section 8): one line per pair secret, for opening captures later.
+//! The key log (docs/protocol.md, section 10): one line per pair secret, for opening captures later.
 
 use std::fs::File;
 use std::io::{self, Write};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 
-//! The key schedule (data-plane decisions, section 4): HKDF over the byte strings that `pdmv2_proto::schedule` builds.
+//! The key schedule (docs/protocol.md, section 4): HKDF over the byte strings that `pdmv2_proto::schedule` builds.
 
 use hkdf::Hkdf;
 use pdmv2_proto::flow_id::FlowId;
@@ -111,7 +111,7 @@ mod tests {
     use super::*;
     use crate::hex;
 
-    /// Vector (a) of data-plane decisions, section 4.
+    /// Vector (a) of docs/protocol.md, section 4.
     #[test]
     fn vector_a() {
         let prk = Prk::extract(Suite::DEFAULT, &[0x11; 16], &Secret::new(vec![0x22; 32])).unwrap();
@@ -131,7 +131,7 @@ mod tests {
         assert_eq!(hex::encode(&key.base_nonce), "4431f922280772b6594b6ae0");
     }
 
-    /// Vector (b) of data-plane decisions, section 4.
+    /// Vector (b) of docs/protocol.md, section 4.
     #[test]
     fn vector_b() {
         let suite = Suite { kem: 0x20, kdf: 3, aead: 2 };

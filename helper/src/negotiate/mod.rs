@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 
-//! The negotiation of a SharedSecret (control-plane decisions, section 1), without I/O and without a clock.
+//! The negotiation of a SharedSecret (docs/protocol.md, section 9), without I/O and without a clock.
 //!
 //! It takes whole messages and returns what to do next. Inside a TLS session that authenticated both ends:
 //!

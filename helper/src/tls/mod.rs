@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 
-//! TLS 1.3 between two helpers (control-plane decisions, section 1): raw public keys both ways (RFC 7250), each pinned; no
+//! TLS 1.3 between two helpers (docs/protocol.md, section 9): raw public keys both ways (RFC 7250), each pinned; no
 //! tickets, no resumption, no early data, no server name.
 
 pub mod config;

@@ -291,18 +291,21 @@ impl Secrets {
         Ok(())
     }
 
-    /// Sends under a generation from these addresses from now on, and retires the other.
+    /// Sends under a generation from these addresses from now on, and retires the other. One that was retired, perhaps as
+    /// this machine may be one of two now, is never sent under again.
     pub(crate) fn activate(&self, generation: u64, from: &[Prefix]) -> Result {
-        let id = {
-            let held = self.held.lock();
-            let chosen = held.iter().flatten().find(|h| h.secret.generation == generation).ok_or(ENOENT)?;
-            if chosen.state == SecretState::Send {
-                return Ok(());
-            }
-            chosen.secret.id
-        };
-        remember(&id, from)?;
+        let chosen = self.get(generation).ok_or(ENOENT)?;
+        match chosen.state {
+            SecretState::Send => return Ok(()),
+            SecretState::Retired => return Err(errno::ealready()),
+            SecretState::Receive => remember(&chosen.secret.id, from)?,
+        }
         let mut held = self.held.lock();
+        // Remembering sleeps: the secret may have been retired or have ended meanwhile.
+        let waits = |h: &Held| h.secret.generation == generation && h.state == SecretState::Receive;
+        if !held.iter().flatten().any(waits) {
+            return Err(errno::ealready());
+        }
         for h in held.iter_mut().flatten() {
             h.state = if h.secret.generation == generation { SecretState::Send } else { SecretState::Retired };
         }

@@ -97,7 +97,7 @@ impl Do for Activate {
         association.secrets.activate(generation.u64(), &association.local).map_err(|error| {
             let why = match error {
                 e if e == errno::ealready() => {
-                    "this secret was sent under before: it is for receiving only, negotiate another"
+                    "sent under before, or retired: this secret is for receiving only"
                 }
                 e if e == ENOSPC => "the module can remember no more secrets: reload it",
                 e if e == ENOENT => "no such generation",

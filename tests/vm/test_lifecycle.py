@@ -208,6 +208,19 @@ def test_a_secret_that_was_sent_under_is_for_receiving_only_when_added_again(pai
             assert error_of(family.secret_activate, 1)[0] == errno.EALREADY
 
 
+def test_a_retired_secret_is_never_sent_under_even_if_it_never_was(pair):
+    """All secrets are retired when the machine is copied: what one copy sends under, the other may not."""
+    with Measuring(pair) as measuring:
+        for generation in (2, 3):
+            measuring.client.secret_add(new_secret(generation), prk=True)
+            if generation == 2:
+                measuring.client.secret_del(1)
+        measuring.client.secret_activate(3)
+        assert error_of(measuring.client.secret_activate, 2)[0] == errno.EALREADY
+        states = {s["generation"]: s["state"] for s in measuring.client.associations()[0]["secret"]}
+        assert states == {2: "retired", 3: "send"}
+
+
 def test_a_deleted_secret_is_sent_and_accepted_under_no_more(pair):
     with Measuring(pair) as measuring:
         traffic.ping(pair.client, SERVER, 2)

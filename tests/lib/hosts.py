@@ -126,6 +126,8 @@ def link(left, right, left_address, right_address, left_device=LINK, right_devic
     for host, device, address in ((left, left_device, left_address), (right, right_device, right_address)):
         host.run("ip", "link", "set", device, "mtu", mtu, "up")
         host.run("ip", "address", "add", f"{address}/64", "dev", device, "nodad")
+        # A neighbour once found is not asked for again while somebody counts, however slow the machine.
+        host.sysctl(f"net.ipv6.neigh.{device}.delay_first_probe_time", 3600)
 
 
 def delay(host, milliseconds, device=LINK, limit=10000):

@@ -82,7 +82,8 @@ def test_a_rule_stops_by_itself(pair):
 
 
 def test_the_first_rule_that_matches_decides(pair):
-    rules = [rule("none", protocol=58), rule("pdm", remote_port_first=7000, remote_port_last=7000), rule("v2")]
+    # The first names the server, as listener reports are ICMPv6 too.
+    rules = [rule("none", protocol=58, remote=f"{SERVER}/128"), rule("pdm", remote_port_first=7000, remote_port_last=7000), rule("v2")]
     with Measuring(pair, "v2", rules=rules) as measuring, traffic.UdpEcho(pair.server), traffic.TcpEcho(pair.server, 7005):
         measuring.server.policy_set(rule("none", accept={"pdm", "v2"}))
         traffic.ping(pair.client, SERVER, 3)

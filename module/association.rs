@@ -31,6 +31,22 @@ impl Name {
     }
 }
 
+/// When an epoch ends before its PSNs are used up; 0 is never.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct EpochEnd {
+    /// After this many options.
+    pub(crate) packets: u16,
+    /// After this many seconds.
+    pub(crate) seconds: u32,
+}
+
+impl EpochEnd {
+    /// Whether any is set.
+    pub(crate) const fn is_early(self) -> bool {
+        self.packets != 0 || self.seconds != 0
+    }
+}
+
 /// An association. Its configuration is replaced as a whole; its secrets go over to the new one.
 pub(crate) struct Association {
     /// Its name.
@@ -47,6 +63,8 @@ pub(crate) struct Association {
     pub(crate) remote: KVec<Prefix>,
     /// Seconds after which the peer forgets an idle flow.
     pub(crate) peer_idle: u32,
+    /// When epochs end before their PSNs are used up.
+    pub(crate) epochs: EpochEnd,
     /// Its secrets.
     pub(crate) secrets: Arc<Secrets>,
 }

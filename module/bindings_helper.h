@@ -5,3 +5,4 @@
 #include <linux/netfilter_ipv6.h>
 #include <crypto/sha2.h>
 #include "helpers.h"
+#include "table.h"

@@ -2,135 +2,139 @@
 
 //! The flows of a namespace, and those known from unauthenticated packets alone.
 //!
-//! A flow is used under its bucket's lock. Buckets are chosen by a keyed hash, so that nobody outside can fill one.
+//! A flow is found by its 5-tuple under RCU and used under its own lock. A pending entry is used under its slot's lock,
+//! under which it also becomes a flow: who holds the slot and finds no flow knows that there is none.
 
 use crate::flow::Flow;
 use crate::proto::flow_id::FlowId;
 use crate::sys::hash::HashKey;
 use crate::sys::lock::{self, Class, Guard, Locks};
+use crate::sys::random;
+use crate::sys::table::{Locked, NotAdded, Table, Walk};
 use crate::sys::time::SECOND;
 use kernel::prelude::*;
-use kernel::sync::atomic::{Atomic, Relaxed};
+use kernel::sync::rcu;
 
 /// Pending entries of a namespace (docs/protocol.md, section 6).
 const PENDING: usize = 1024;
 /// How long a pending entry lives without another option.
 const PENDING_AGE: u64 = 2 * SECOND;
+/// Buckets looked at for a flow that may yield its place.
+const BUCKETS_SEARCHED: u32 = 8;
+/// Flows visited in one read-side section.
+const STEP: u32 = 256;
 
-/// A locked bucket.
-pub(crate) type Bucket<'a> = Guard<'a, KVec<KBox<Flow>>>;
+/// A flow whose lock is held.
+pub(crate) type LockedFlow<'a> = Locked<'a, Flow>;
+/// A pending entry.
+pub(crate) type Pending = Option<KBox<(FlowId, Flow)>>;
+/// A walk through all flows.
+pub(crate) type FlowWalk = Walk<Flow>;
 
 /// Both tables.
 pub(crate) struct FlowTable {
     hash: HashKey,
-    buckets: Locks<KVec<KBox<Flow>>>,
-    pending: Locks<Option<KBox<Flow>>>,
-    count: Atomic<u32>,
+    flows: Table<Flow>,
+    pending: Locks<Pending>,
 }
 
 impl FlowTable {
-    /// Tables for about this many flows.
-    pub(crate) fn new(flows: u32) -> Result<Self> {
-        let buckets = (flows as usize).next_power_of_two().clamp(256, 1 << 20);
+    /// Empty tables.
+    pub(crate) fn new() -> Result<Self> {
         Ok(Self {
             hash: HashKey::random(),
-            buckets: lock::slice(Class::Bucket, buckets, KVec::new)?,
+            flows: Table::new()?,
             pending: lock::slice(Class::Pending, PENDING, || None)?,
-            count: Atomic::new(0),
         })
     }
 
     /// Flows held.
     pub(crate) fn len(&self) -> u32 {
-        self.count.load(Relaxed)
+        self.flows.len()
     }
 
-    /// Locks the bucket of a flow.
-    pub(crate) fn bucket(&self, id: &FlowId) -> Option<Bucket<'_>> {
-        Some(self.buckets.of(self.hash.flow(id))?.lock())
+    /// The flow of a 5-tuple, locked.
+    pub(crate) fn find<'a>(&'a self, section: &'a rcu::Guard, id: &FlowId) -> Option<LockedFlow<'a>> {
+        self.flows.find(section, &id.words())
     }
 
-    /// Locks a bucket by number, for walking them all.
-    pub(crate) fn bucket_at(&self, index: usize) -> Option<Bucket<'_>> {
-        Some(self.buckets.get(index)?.lock())
-    }
-
-    /// The buckets there are.
-    pub(crate) fn buckets(&self) -> usize {
-        self.buckets.len()
-    }
-
-    /// Puts a flow into its bucket, unless there are `most` flows already.
-    pub(crate) fn insert<'b>(&self, bucket: &'b mut Bucket<'_>, flow: KBox<Flow>, most: u32) -> Option<&'b mut Flow> {
-        if self.count.load(Relaxed) >= most {
-            return None;
+    /// Adds a flow, unless there are `most` already and none of those looked at may yield. One that was added meanwhile
+    /// is taken instead.
+    pub(crate) fn insert<'a>(
+        &'a self,
+        section: &'a rcu::Guard,
+        id: &FlowId,
+        flow: Flow,
+        most: u32,
+        now: u64,
+    ) -> Result<LockedFlow<'a>, NoRoom> {
+        if self.flows.len() >= most && !self.make_room(section, now) {
+            return Err(NoRoom::Full);
         }
-        bucket.push(flow, GFP_ATOMIC).ok()?;
-        self.count.fetch_add(1, Relaxed);
-        bucket.last_mut().map(|flow| &mut **flow)
+        match self.flows.insert(section, &id.words(), flow) {
+            Ok(flow) => Ok(flow),
+            Err(NotAdded::Exists) => self.find(section, id).ok_or(NoRoom::NoMemory),
+            Err(NotAdded::NoMemory) => Err(NoRoom::NoMemory),
+        }
     }
 
-    /// Drops the flows that `which` names, and says how many.
-    pub(crate) fn remove(&self, mut which: impl FnMut(&mut Flow) -> bool) -> u64 {
-        let mut dropped = 0;
-        for bucket in self.buckets.iter() {
-            let mut bucket = bucket.lock();
-            let mut index = 0;
-            while let Some(flow) = bucket.get_mut(index) {
-                if which(flow) {
-                    // Wiped and freed here; its epochs close under the bucket's lock.
-                    let _ = bucket.remove(index);
-                    self.count.fetch_sub(1, Relaxed);
-                    dropped += 1;
-                } else {
-                    index += 1;
-                }
+    /// Drops a flow that may yield, if one is found near a random place. True if it was.
+    fn make_room(&self, section: &rcu::Guard, now: u64) -> bool {
+        let mut found = false;
+        self.flows.sample(section, random::u64() as u32, BUCKETS_SEARCHED, |flow| {
+            found = flow.may_yield(now);
+            if found {
+                flow.remove();
             }
-            if bucket.is_empty() && bucket.capacity() > 0 {
-                *bucket = KVec::new();
+            !found
+        });
+        found
+    }
+
+    /// A walk through all flows, for as long as the table lives.
+    ///
+    /// # Safety
+    ///
+    /// The table must outlive the walk.
+    pub(crate) unsafe fn walk(&self) -> Result<FlowWalk> {
+        // SAFETY: the caller's promise.
+        unsafe { Walk::new(&self.flows) }
+    }
+
+    /// Does something to every flow, pending ones too. Sleeps between steps.
+    pub(crate) fn for_each(&self, mut what: impl FnMut(&mut Flow)) -> Result {
+        // SAFETY: the walk ends with this function, which borrows the table.
+        let mut walk = unsafe { self.walk() }?;
+        while walk.some(STEP, |mut flow| {
+            what(&mut flow);
+            true
+        }) {
+            crate::sys::time::yield_now();
+        }
+        for slot in self.pending.iter() {
+            if let Some(entry) = slot.lock().as_mut() {
+                what(&mut entry.1);
             }
         }
-        dropped
+        Ok(())
     }
 
     /// Locks the pending slot a flow falls on; whatever flow is there.
-    pub(crate) fn pending(&self, id: &FlowId) -> Option<Guard<'_, Option<KBox<Flow>>>> {
+    pub(crate) fn pending(&self, id: &FlowId) -> Option<Guard<'_, Pending>> {
         Some(self.pending.of(self.hash.flow(id))?.lock())
     }
 
     /// Locks a pending slot by number.
-    pub(crate) fn pending_at(&self, index: usize) -> Option<Guard<'_, Option<KBox<Flow>>>> {
+    pub(crate) fn pending_at(&self, index: usize) -> Option<Guard<'_, Pending>> {
         Some(self.pending.get(index)?.lock())
-    }
-
-    /// Takes the pending entry of a flow that turned out to be real.
-    pub(crate) fn take_pending(&self, id: &FlowId, now: u64) -> Option<KBox<Flow>> {
-        let mut slot = self.pending(id)?;
-        if slot.as_ref().is_some_and(|flow| flow.id == *id && !is_stale(flow, now)) {
-            slot.take()
-        } else {
-            None
-        }
     }
 
     /// Wipes pending entries whose time is over; all of them if `now` is `None`.
     pub(crate) fn expire_pending(&self, now: Option<u64>) {
         for slot in self.pending.iter() {
             let mut slot = slot.lock();
-            if slot.as_ref().is_some_and(|flow| now.is_none_or(|now| is_stale(flow, now))) {
+            if slot.as_ref().is_some_and(|entry| now.is_none_or(|now| is_stale(&entry.1, now))) {
                 *slot = None;
-            }
-        }
-    }
-
-    /// Does something to every flow, pending ones too.
-    pub(crate) fn for_each(&self, mut what: impl FnMut(&mut Flow)) {
-        for bucket in self.buckets.iter() {
-            bucket.lock().iter_mut().for_each(|flow| what(flow));
-        }
-        for slot in self.pending.iter() {
-            if let Some(flow) = slot.lock().as_mut() {
-                what(flow);
             }
         }
     }
@@ -141,12 +145,21 @@ impl FlowTable {
     }
 }
 
-/// Whether a pending entry's time is over.
-pub(crate) fn is_stale(flow: &Flow, now: u64) -> bool {
-    now.saturating_sub(flow.last_packet_at) > PENDING_AGE
+/// Why there is no room for a flow.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NoRoom {
+    /// There are as many as there may be, and none yields.
+    Full,
+    /// There is no memory.
+    NoMemory,
 }
 
-/// The flow of a bucket, by its 5-tuple.
-pub(crate) fn find<'b>(bucket: &'b mut Bucket<'_>, id: &FlowId) -> Option<&'b mut Flow> {
-    bucket.iter_mut().find(|flow| flow.id == *id).map(|flow| &mut **flow)
+/// The pending entry of a flow, if a slot holds that and its time is not over.
+pub(crate) fn entry_of<'a>(slot: &'a mut Pending, id: &FlowId, now: u64) -> Option<&'a mut Flow> {
+    slot.as_mut().filter(|entry| entry.0 == *id && !is_stale(&entry.1, now)).map(|entry| &mut entry.1)
+}
+
+/// Whether a pending entry's time is over.
+fn is_stale(flow: &Flow, now: u64) -> bool {
+    flow.idle_for(now) > PENDING_AGE
 }

@@ -451,6 +451,11 @@ int pdmv2_max_dst_opts(struct net *net)
 	return READ_ONCE(net->ipv6.sysctl.max_dst_opts_cnt);
 }
 
+void pdmv2_cond_resched(void)
+{
+	cond_resched();
+}
+
 bool pdmv2_log_allowed(void)
 {
 	static DEFINE_RATELIMIT_STATE(limit, 5 * HZ, 5);

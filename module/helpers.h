@@ -73,8 +73,8 @@ int pdmv2_skb_make_room(struct sk_buff *skb, u32 growth, u32 at);
 
 /* In the order in which they are taken. */
 enum pdmv2_lock_class {
-	PDMV2_LOCK_BUCKET,
 	PDMV2_LOCK_PENDING,
+	PDMV2_LOCK_FLOW,
 	PDMV2_LOCK_SECRETS,
 	PDMV2_LOCK_BUDGET,
 	PDMV2_LOCK_CLASSES,
@@ -128,5 +128,6 @@ struct kobject *pdmv2_kernel_kobj(void);
 int pdmv2_sysfs_create(struct kobject *dir, struct kobj_attribute *attribute);
 int pdmv2_max_dst_opts(struct net *net);
 bool pdmv2_log_allowed(void);
+void pdmv2_cond_resched(void);
 
 #endif

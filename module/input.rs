@@ -8,23 +8,24 @@
 use crate::acquire::Questions;
 use crate::counters::Count;
 use crate::event::{Notice, Notices};
-use crate::flow::{Flow, ASK_AHEAD};
-use crate::flow_table::{find, is_stale, FlowTable};
+use crate::flow::Flow;
+use crate::flow_table::{entry_of, FlowTable};
 use crate::key::FlowKey;
 use crate::namespace::Namespace;
 use crate::option_type;
 use crate::policy::Policy;
+use crate::protection::ASK_AHEAD;
 use crate::proto::flow_id::{FlowId, TCP};
 use crate::proto::headers::{Headers, Upper};
 use crate::proto::mss;
 use crate::proto::placement::scan;
 use crate::proto::receive::{KeyName, TRIES};
 use crate::proto::sequence::Arrival;
-use crate::proto::uapi::{Event, Mechanism, OnFailure, Refusal, EPOCH_MAX};
+use crate::proto::uapi::{Event, Mechanism, OnFailure, Refusal};
 use crate::proto::wire::{Body, Echo, V2Clear, V2Interior, SEALED_LEN, VERSION};
 use crate::sys::hooks::Verdict;
 use crate::sys::log;
-use crate::sys::skb::{Incoming, HEAD_MAX};
+use crate::sys::skb::{HeadBuffer, Incoming};
 use crate::sys::time;
 use kernel::prelude::*;
 use kernel::sync::rcu;
@@ -36,7 +37,7 @@ pub(crate) fn incoming(namespace: &Namespace, mut packet: Incoming<'_>) -> Verdi
         return Verdict::Accept;
     };
     let facts = packet.facts();
-    let mut buffer = [0; HEAD_MAX];
+    let mut buffer = HeadBuffer::empty();
     let head = packet.head(&mut buffer);
     let Ok(headers) = Headers::parse(head, packet.len()) else { return Verdict::Accept };
     if facts.decrypted() {
@@ -105,10 +106,9 @@ struct Accepted {
 impl Arrived<'_> {
     /// A packet without an option.
     fn without(&self) {
-        let Some(mut bucket) = self.table.bucket(&self.id) else { return };
-        if let Some(flow) = find(&mut bucket, &self.id) {
+        if let Some(mut flow) = self.table.find(self.section, &self.id) {
             flow.packets_in = flow.packets_in.saturating_add(1);
-            flow.last_packet_at = self.now;
+            flow.touch(self.now);
         }
     }
 
@@ -152,23 +152,29 @@ impl Arrived<'_> {
         questions: &mut Questions,
         notices: &mut Notices,
     ) -> Result<(), Refusal> {
-        let mut bucket = self.table.bucket(&self.id).ok_or(Refusal::NoMemory)?;
-        if let Some(flow) = find(&mut bucket, &self.id) {
-            return self.try_on(flow, false, parsed, on_failure, questions, notices).map(|_| ());
+        if let Some(mut flow) = self.table.find(self.section, &self.id) {
+            return self.try_on(&mut flow, false, parsed, on_failure, questions, notices).map(|_| ());
         }
         // "What an unauthenticated packet may create is an entry in a separate pending table."
         let body = parsed?;
         self.accepted_by_policy(false, body.mechanism())?;
         let mut slot = self.table.pending(&self.id).ok_or(Refusal::NoMemory)?;
-        if slot.as_ref().is_none_or(|flow| flow.id != self.id || is_stale(flow, self.now)) {
-            *slot = Some(Flow::new(self.id, false, self.now).map_err(|_| Refusal::NoMemory)?);
+        if let Some(mut flow) = self.table.find(self.section, &self.id) {
+            // It became a flow between the two looks.
+            drop(slot);
+            return self.try_on(&mut flow, false, Ok(body), on_failure, questions, notices).map(|_| ());
         }
-        let flow = slot.as_mut().ok_or(Refusal::NoMemory)?;
+        if entry_of(&mut slot, &self.id, self.now).is_none() {
+            let entry = (self.id, Flow::new(false, self.now));
+            *slot = Some(KBox::new(entry, GFP_ATOMIC).map_err(|_| Refusal::NoMemory)?);
+        }
+        let flow = entry_of(&mut slot, &self.id, self.now).ok_or(Refusal::NoMemory)?;
         let accepted = self.try_on(flow, true, Ok(body), on_failure, questions, notices)?;
         if accepted.authenticated {
-            if let Some(flow) = slot.take() {
-                drop(slot);
-                let _ = self.table.insert(&mut bucket, flow, self.policy.flows_max);
+            if let Some(entry) = slot.take() {
+                let flow = KBox::into_inner(entry).1;
+                // Where there is no room, it has to begin anew with its next option.
+                let _ = self.table.insert(self.section, &self.id, flow, self.policy.limits.flows_max, self.now);
             }
         }
         Ok(())
@@ -193,8 +199,7 @@ impl Arrived<'_> {
         notices: &mut Notices,
     ) -> Result<Accepted, Refusal> {
         flow.packets_in = flow.packets_in.saturating_add(1);
-        flow.options_in = flow.options_in.saturating_add(1);
-        flow.last_packet_at = self.now;
+        flow.touch(self.now);
         let result = parsed.and_then(|body| {
             self.accepted_by_policy(flow.outbound, body.mechanism())?;
             match body {
@@ -208,7 +213,7 @@ impl Arrived<'_> {
         });
         match &result {
             Ok(_) => flow.accepted = flow.accepted.saturating_add(1),
-            Err(reason) => flow.refuse(*reason, notices),
+            Err(reason) => flow.refuse(&self.id, *reason, notices),
         }
         result
     }
@@ -225,54 +230,56 @@ impl Arrived<'_> {
         questions: &mut Questions,
         notices: &mut Notices,
     ) -> Result<Accepted, Refusal> {
-        let association =
-            flow.association_on(self.ifindex, self.namespace, self.section).ok_or(Refusal::NoAssociation)?;
+        let (protection, counter) = flow.protect().map_err(|_| Refusal::NoMemory)?;
+        let association = protection
+            .association_on(self.ifindex, &self.id, counter, self.namespace, self.section)
+            .ok_or(Refusal::NoAssociation)?;
         *on_failure = association.on_failure;
         let generations = association.secrets.accepted_generations();
         let accepted = generations.split(|g| *g == 0).next().unwrap_or(&[]);
         let aad = clear.aad(option_type());
-        let open = |key: &FlowKey| Some(V2Interior::parse(&key.open(clear.psntp, &aad, sealed)?));
-        let receive = flow.receiver().map_err(|_| Refusal::NoMemory)?;
-        let plan = receive.plan(accepted, clear.epoch, clear.psntp);
-        let mut opened = plan.tries.into_iter().flatten().find_map(|name| Some((name, open(receive.key(name)?)?)));
+        let open = |key: &mut FlowKey| Some(V2Interior::parse(&key.open(clear.psntp, &aad, sealed)?));
+        let mut keys = protection.receive_keys();
+        let plan = keys.plan(accepted, clear.epoch, clear.psntp);
+        let mut opened = plan.tries.into_iter().flatten().find_map(|name| Some((name, open(keys.key(name)?)?)));
         if opened.is_none() {
             let checks = plan.checks();
             if plan.replayed && checks == 0 {
                 return Err(Refusal::Replay);
             }
-            let name = match receive.missing(accepted, clear.epoch) {
+            let name = match keys.missing(accepted, clear.epoch) {
                 Ok(name) if checks < TRIES => name,
                 Err(reason) if checks == 0 => return Err(reason),
                 _ => return Err(Refusal::Authentication),
             };
             // Strangers share a budget of their own, so that a flood of them takes nothing from live flows.
-            if !receive.may_attempt(self.now) || (stranger && !self.namespace.strangers.lock().take(self.now)) {
+            if !protection.may_attempt(self.now) || (stranger && !self.namespace.strangers.lock().take(self.now)) {
                 return Err(Refusal::Rate);
             }
-            if !flow.want_receive(&association, name, self.now, stranger, questions) {
+            if !protection.want_receive(&association, name, &self.id, self.now, stranger, questions) {
                 return Err(Refusal::NoKey);
             }
-            let receive = flow.receiver().map_err(|_| Refusal::NoMemory)?;
-            opened = receive.key(name).and_then(|key| open(key)).map(|interior| (name, interior));
+            opened = protection.receive_keys().key(name).and_then(open).map(|interior| (name, interior));
         }
+        let attempted = plan.tries.iter().flatten().all(|name| Some(*name) != opened.as_ref().map(|(name, _)| *name));
         let (name, interior): (KeyName, V2Interior) = opened.ok_or(Refusal::Authentication)?;
-        let receive = flow.receiver().map_err(|_| Refusal::NoMemory)?;
-        receive.authenticated(name, clear.psntp);
-        let next = KeyName { epoch: name.epoch.saturating_add(1), ..name };
-        let ask_ahead =
-            clear.psntp > u16::MAX - ASK_AHEAD && usize::from(name.epoch) < EPOCH_MAX && !receive.holds(next);
-        if let Some(held) = association.secrets.get(name.generation) {
-            // The peer's next epoch begins soon; a key that has to be asked for is there before.
-            if ask_ahead && !held.secret.derives() {
-                flow.want_receive(&association, next, self.now, false, questions);
+        if attempted {
+            protection.refund_attempt();
+        }
+        let mut keys = protection.receive_keys();
+        keys.authenticated(name, clear.psntp);
+        // The peer's next epoch begins soon: its key is there before it is needed.
+        if clear.psntp > u16::MAX - ASK_AHEAD || association.epochs.is_early() {
+            if let Some(next) = keys.next_name().filter(|next| !keys.holds(*next)) {
+                protection.want_receive(&association, next, &self.id, self.now, false, questions);
             }
-            if held.secret.first_authenticated() {
-                notices.add(Notice {
-                    association: Some(association.name),
-                    generation: Some(name.generation),
-                    ..Notice::of(Event::Authenticated)
-                });
-            }
+        }
+        if association.secrets.first_authenticated(name.generation) {
+            notices.add(Notice {
+                association: Some(association.name),
+                generation: Some(name.generation),
+                ..Notice::of(Event::Authenticated)
+            });
         }
         // The window has refused replays; a PSN seen before under another key is measured as the duplicate it looks like.
         let _ = self.measure(flow, clear.psntp, &interior.echo, Mechanism::V2Encrypted, notices);
@@ -288,11 +295,13 @@ impl Arrived<'_> {
         mechanism: Mechanism,
         notices: &mut Notices,
     ) -> Result<Accepted, Refusal> {
-        let received = flow.measured.received(psn, echo, self.now, self.payload);
-        self.namespace.counters.count(Count::NegativeDeltas, received.negative);
+        let received = flow.received(psn, echo, self.now, self.payload);
+        if received.negative > 0 {
+            self.namespace.counters.count(Count::NegativeDeltas, u64::from(received.negative));
+        }
         match received.arrival {
             Arrival::Duplicate => return Err(Refusal::Duplicate),
-            Arrival::Jump => notices.add(Notice { flow: Some(flow.id), ..Notice::of(Event::Jump) }),
+            Arrival::Jump => notices.add(Notice { flow: Some(self.id), ..Notice::of(Event::Jump) }),
             Arrival::Forward | Arrival::Reordered => {}
         }
         flow.peer_mechanism = mechanism;
@@ -301,10 +310,7 @@ impl Arrived<'_> {
 
     /// Makes room for the option in what this host will send: the peer's SYN or SYN-ACK announces less to TCP.
     fn lower_mss(&self, packet: &mut Incoming<'_>, tcp_at: usize, mss_at: usize, announced: u16) {
-        let outbound = match self.table.bucket(&self.id) {
-            Some(mut bucket) => find(&mut bucket, &self.id).is_some_and(|flow| flow.outbound),
-            None => false,
-        };
+        let outbound = self.table.find(self.section, &self.id).is_some_and(|flow| flow.outbound);
         let Some((_, rule)) = self.policy.decide(&self.id, outbound, self.now) else { return };
         if rule.send == Mechanism::None || self.policy.forbids(rule.send) {
             return;

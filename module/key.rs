@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! The key of one flow, direction and epoch: prepared for the cipher, with its base nonce.
+//! The key of one flow, direction and epoch: its material, and the cipher prepared with it while the flow is in use.
 
 use crate::proto::flow_id::FlowId;
 use crate::proto::schedule::{key_info, nonce, MATERIAL_MAX};
 use crate::proto::suite::Suite;
-use crate::proto::uapi::{Profile, NONCE_LEN};
+use crate::proto::uapi::{Profile, KEY_MAX, NONCE_LEN};
 use crate::proto::wire::{AAD_LEN, SEALED_LEN, V2_INTERIOR_LEN};
 use crate::sys::aead;
 use crate::sys::errno;
@@ -13,23 +13,47 @@ use crate::sys::hmac::Prk;
 use crate::sys::wipe::wipe;
 use kernel::prelude::*;
 
-/// A flow key. Wiped when dropped.
-pub(crate) struct FlowKey {
-    key: aead::Key,
+/// Key material where it stays: a move would leave a copy behind. Wiped when dropped.
+struct Material {
+    key: [u8; KEY_MAX],
+    key_len: u8,
     base_nonce: [u8; NONCE_LEN],
+}
+
+impl Material {
+    fn key(&self) -> &[u8] {
+        self.key.get(..usize::from(self.key_len)).unwrap_or(&[])
+    }
+}
+
+impl Drop for Material {
+    fn drop(&mut self) {
+        wipe(&mut self.key);
+        wipe(&mut self.base_nonce);
+    }
+}
+
+/// A flow key.
+pub(crate) struct FlowKey {
+    material: KBox<Material>,
+    cipher: Option<KBox<aead::Key>>,
 }
 
 impl FlowKey {
     /// From key material that the helper derived.
-    pub(crate) fn new(key: &[u8], base_nonce: &[u8; NONCE_LEN]) -> Result<KBox<Self>> {
-        let mut flow_key = KBox::new(Self { key: aead::Key::empty(), base_nonce: *base_nonce }, GFP_ATOMIC)?;
-        flow_key.key.prepare(key)?;
-        Ok(flow_key)
+    pub(crate) fn new(key: &[u8], base_nonce: &[u8; NONCE_LEN]) -> Result<Self> {
+        let empty = Material { key: [0; KEY_MAX], key_len: 0, base_nonce: *base_nonce };
+        let mut material = KBox::new(empty, GFP_ATOMIC)?;
+        material.key.get_mut(..key.len()).ok_or(EINVAL)?.copy_from_slice(key);
+        material.key_len = u8::try_from(key.len()).map_err(|_| EINVAL)?;
+        let mut key = Self { material, cipher: None };
+        key.prepare()?;
+        Ok(key)
     }
 
     /// Derives it: `key || base_nonce = LabeledExpand(prk, "pdmv2_key", context, Nk + 12)`. `sender` has the packet's
     /// source as its local side.
-    pub(crate) fn derive(prk: &Prk, suite: Suite, epoch: u16, sender: &FlowId) -> Result<KBox<Self>> {
+    pub(crate) fn derive(prk: &Prk, suite: Suite, epoch: u16, sender: &FlowId) -> Result<Self> {
         let (info, len) = key_info(suite, Profile::V2 as u8, u32::from(epoch), sender).ok_or(errno::eopnotsupp())?;
         let mut material = [0; MATERIAL_MAX];
         let derived = material.get_mut(..len).ok_or(EINVAL)?;
@@ -42,7 +66,22 @@ impl FlowKey {
         key
     }
 
-    /// Seals an option's interior. `counter` is never used twice with this key.
+    /// Prepares the cipher, if it is not. A key that is prepared seals and opens without fail for want of memory.
+    pub(crate) fn prepare(&mut self) -> Result {
+        if self.cipher.is_none() {
+            let mut cipher = KBox::new(aead::Key::empty(), GFP_ATOMIC)?;
+            cipher.prepare(self.material.key())?;
+            self.cipher = Some(cipher);
+        }
+        Ok(())
+    }
+
+    /// Gives the prepared cipher up, and keeps the material.
+    pub(crate) fn rest(&mut self) {
+        self.cipher = None;
+    }
+
+    /// Seals an option's interior, once prepared. `counter` is never used twice with this key.
     pub(crate) fn seal(
         &self,
         counter: u16,
@@ -50,20 +89,22 @@ impl FlowKey {
         interior: &[u8; V2_INTERIOR_LEN],
     ) -> Result<[u8; SEALED_LEN]> {
         let mut sealed = [0; SEALED_LEN];
-        self.key.seal(&nonce(&self.base_nonce, counter), aad, interior, &mut sealed)?;
+        let cipher = self.cipher.as_ref().ok_or(EINVAL)?;
+        cipher.seal(&nonce(&self.material.base_nonce, counter), aad, interior, &mut sealed)?;
         Ok(sealed)
     }
 
     /// Opens a sealed interior, if its tag is right.
-    pub(crate) fn open(&self, counter: u16, aad: &[u8], sealed: &[u8; SEALED_LEN]) -> Option<[u8; V2_INTERIOR_LEN]> {
+    pub(crate) fn open(
+        &mut self,
+        counter: u16,
+        aad: &[u8],
+        sealed: &[u8; SEALED_LEN],
+    ) -> Option<[u8; V2_INTERIOR_LEN]> {
+        self.prepare().ok()?;
         let mut interior = [0; V2_INTERIOR_LEN];
-        self.key.open(&nonce(&self.base_nonce, counter), aad, sealed, &mut interior).ok()?;
+        let nonce = nonce(&self.material.base_nonce, counter);
+        self.cipher.as_ref()?.open(&nonce, aad, sealed, &mut interior).ok()?;
         Some(interior)
-    }
-}
-
-impl Drop for FlowKey {
-    fn drop(&mut self) {
-        wipe(&mut self.base_nonce);
     }
 }

@@ -20,6 +20,7 @@ mod namespace;
 mod netlink;
 mod output;
 mod policy;
+mod protection;
 // The protocol core serves the helper too, so that not all of it is used here.
 #[allow(dead_code, unreachable_pub)]
 #[path = "../proto/src/lib.rs"]
@@ -29,6 +30,7 @@ mod secret;
 mod selftest;
 mod statistics;
 mod sys;
+mod tally;
 
 module! {
     type: Pdmv2,

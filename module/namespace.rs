@@ -6,10 +6,12 @@ use crate::acquire::{Budget, SharedBudget};
 use crate::association::Associations;
 use crate::counters::{Count, Counters};
 use crate::event::Notice;
-use crate::flow_table::FlowTable;
-use crate::policy::{Policy, IDLE_S};
+use crate::flow::Flow;
+use crate::flow_table::{FlowTable, FlowWalk};
+use crate::policy::{Limits, Policy};
 use crate::proto::prefix::is_link_local;
 use crate::proto::uapi::Event;
+use crate::secret::Held;
 use crate::sys::hooks::{Hooked, Hooks, Verdict};
 use crate::sys::lock::{self, Class};
 use crate::sys::periodic::{Periodic, Run};
@@ -23,6 +25,12 @@ use kernel::sync::{new_mutex, rcu, Mutex};
 
 /// How often idle flows, pending entries and ended secrets are looked for.
 const SWEEP_MS: u32 = 1000;
+
+/// Flows a sweep visits at least, and the part of all flows it visits: a large table is swept in several.
+const SWEEP_LEAST: u32 = 4096;
+const SWEEP_PART: u32 = 4;
+/// Flows visited in one read-side section.
+const SWEEP_STEP: u32 = 256;
 
 /// What runs while a policy is in force.
 #[derive(Default)]
@@ -40,6 +48,8 @@ pub(crate) struct Namespace {
     /// The associations.
     pub(crate) associations: RcuCell<Associations>,
     association_version: Atomic<u64>,
+    /// Where the sweep stands; dropped before the table.
+    sweep: Pin<KBox<Mutex<Option<FlowWalk>>>>,
     /// The flows; made with the first policy, and kept.
     pub(crate) table: RcuCell<FlowTable>,
     /// What happened here.
@@ -62,6 +72,7 @@ impl PerNet for Namespace {
             policy: RcuCell::empty(),
             associations: RcuCell::empty(),
             association_version: Atomic::new(1),
+            sweep: KBox::pin_init(new_mutex!(None), GFP_KERNEL)?,
             table: RcuCell::empty(),
             counters: Counters::new(),
             // "initialised to the value 1"
@@ -128,8 +139,11 @@ impl Namespace {
             return Ok(());
         };
         let mut active = self.active.lock();
-        if self.table.read(&rcu::read_lock()).is_none() {
-            self.table.replace(Some(KBox::new(FlowTable::new(policy.flows_max)?, GFP_KERNEL)?));
+        if self.table().is_none() {
+            let table = KBox::new(FlowTable::new()?, GFP_KERNEL)?;
+            // SAFETY: once made, the table is kept until the namespace is dropped, and the walk is dropped before it.
+            *self.sweep.lock() = Some(unsafe { table.walk() }?);
+            self.table.replace(Some(table));
         }
         if active.hooks.is_none() {
             // SAFETY: the namespace's state lives until after `stop`, which drops the work and the hooks, and the kernel
@@ -147,51 +161,108 @@ impl Namespace {
         drop(stopped);
     }
 
+    /// The flows, if a policy was ever in force. They are kept from then on, so that no read-side section is needed.
+    pub(crate) fn table(&self) -> Option<&FlowTable> {
+        self.table.get_kept()
+    }
+
     /// Drops every flow; the epochs they used stay used.
     pub(crate) fn flush(&self) {
-        let section = rcu::read_lock();
-        if let Some(table) = self.table.read(&section) {
-            let dropped = table.remove(|_| true);
-            table.expire_pending(None);
-            self.counters.count(Count::FlowsDropped, dropped);
+        let Some(table) = self.table() else { return };
+        // Without memory for the walk the flows stay, and end when they are idle.
+        let _ = self.drop_flows(table, |_| true);
+        table.expire_pending(None);
+    }
+
+    /// Drops the flows that `which` names.
+    fn drop_flows(&self, table: &FlowTable, mut which: impl FnMut(&Flow) -> bool) -> Result {
+        // SAFETY: the table is kept longer than this function runs.
+        let mut walk = unsafe { table.walk() }?;
+        while walk.some(SWEEP_STEP, |flow| {
+            if which(&flow) {
+                flow.remove();
+                self.counters.count(Count::FlowsDropped, 1);
+            }
+            true
+        }) {
+            time::yield_now();
+        }
+        Ok(())
+    }
+
+    /// Wipes what flows hold under secrets that were taken out of their association.
+    pub(crate) fn wipe(&self, removed: [Option<Held>; 2]) {
+        let Some(table) = self.table() else { return };
+        for held in removed.into_iter().flatten() {
+            // Without memory for the walk the keys stay in their flows, where nothing is sent or accepted under them.
+            let _ = table.for_each(|flow| flow.forget(&held.secret));
         }
     }
 
     /// Wipes every sending key and retires every secret: this machine may be one of two now.
     pub(crate) fn stop_sending(&self) {
-        let section = rcu::read_lock();
-        if let Some(all) = self.associations.read(&section) {
+        if let Some(all) = self.associations.read(&rcu::read_lock()) {
             all.0.iter().for_each(|association| association.secrets.retire());
         }
-        if let Some(table) = self.table.read(&section) {
-            table.for_each(|flow| flow.stop_sending());
+        if let Some(table) = self.table() {
+            // Without memory for the walk nothing is sent all the same: no secret is for sending any more.
+            let _ = table.for_each(|flow| flow.stop_sending());
         }
         Notice::of(Event::KeysWiped).tell(self, time::now());
     }
-}
 
-impl Run for Namespace {
-    fn run(&self) {
-        let now = time::now();
-        let section = rcu::read_lock();
-        let idle = self.policy.read(&section).map_or(IDLE_S, |policy| policy.idle);
-        let Some(table) = self.table.read(&section) else { return };
-        let dropped = table.remove(|flow| flow.is_idle(idle, now));
+    /// Drops idle flows, and has others rest, a part of the table at a time.
+    fn sweep(&self, table: &FlowTable, now: u64) {
+        let Limits { idle, rest, .. } = self.policy.read(&rcu::read_lock()).map_or(Limits::default(), |p| p.limits);
+        let rest = u64::from(rest).saturating_mul(time::SECOND);
+        let mut sweep = self.sweep.lock();
+        let Some(walk) = &mut *sweep else { return };
+        let mut left = (table.len() / SWEEP_PART).max(SWEEP_LEAST);
+        while left > 0
+            && walk.some(left.min(SWEEP_STEP), |mut flow| {
+                if flow.is_idle(idle, now) {
+                    flow.remove();
+                    self.counters.count(Count::FlowsDropped, 1);
+                } else if flow.idle_for(now) > rest {
+                    flow.rest();
+                }
+                true
+            })
+        {
+            left = left.saturating_sub(SWEEP_STEP);
+            time::yield_now();
+        }
         table.expire_pending(Some(now));
-        self.counters.count(Count::FlowsDropped, dropped);
-        let Some(all) = self.associations.read(&section) else { return };
+    }
+
+    /// Ends the secrets whose time is over, and tells what the helper should know of the others.
+    fn look_at_secrets(&self, now: u64) {
         let since_boot = time::since_boot();
-        for association in &all.0 {
+        let mut index = 0;
+        loop {
+            let association = self.associations.read(&rcu::read_lock()).and_then(|all| all.0.get(index)).cloned();
+            let Some(association) = association else { return };
+            index += 1;
             if let Some(secret) = association.secrets.sending() {
                 if let Some(event) = secret.notice(now) {
                     let (association, generation) = (Some(association.name), Some(secret.generation));
                     Notice { association, generation, ..Notice::of(event) }.tell(self, now);
                 }
             }
-            for held in association.secrets.remove(|held| since_boot >= held.secret.ends_at).into_iter().flatten() {
-                table.for_each(|flow| flow.forget(&held.secret));
+            if association.secrets.any_ended(since_boot) {
+                self.wipe(association.secrets.remove(|held| since_boot >= held.secret.ends_at));
             }
         }
+    }
+}
+
+impl Run for Namespace {
+    fn run(&self) {
+        let now = time::now();
+        if let Some(table) = self.table() {
+            self.sweep(table, now);
+        }
+        self.look_at_secrets(now);
     }
 }
 

@@ -8,7 +8,7 @@
 use crate::acquire::Questions;
 use crate::counters::Count;
 use crate::flow::Flow;
-use crate::flow_table::{find, is_stale, Bucket, FlowTable};
+use crate::flow_table::{entry_of, FlowTable, LockedFlow, NoRoom};
 use crate::namespace::Namespace;
 use crate::option_type;
 use crate::policy::Policy;
@@ -20,8 +20,9 @@ use crate::proto::prefix::{is_link_scope_multicast, is_loopback, is_multicast, i
 use crate::proto::uapi::{Mechanism, Skip};
 use crate::proto::wire::{Pdm, V2Clear, V2Interior, V2_CLEAR_LEN, VERSION};
 use crate::sys::hooks::Verdict;
-use crate::sys::skb::{OutFacts, Outgoing, HEAD_MAX};
+use crate::sys::skb::{HeadBuffer, OutFacts, Outgoing};
 use crate::sys::time;
+use kernel::prelude::*;
 use kernel::sync::rcu;
 
 /// Least IPv6 MTU, bytes (RFC 8200 section 5): what fits it is never lost to a probe.
@@ -108,16 +109,22 @@ fn never(headers: &Headers, facts: OutFacts, rule: &Rule, mechanism: Mechanism, 
     table.into_iter().find(|(_, applies)| *applies).map(|(reason, _)| reason)
 }
 
-/// What a flow already known says of itself.
+/// What is known of a flow before a rule is asked.
 struct Known {
     outbound: bool,
     peer_mechanism: Mechanism,
 }
 
-impl Look<'_> {
+impl Known {
+    fn of(flow: &Flow) -> Self {
+        Self { outbound: flow.outbound, peer_mechanism: flow.peer_mechanism }
+    }
+}
+
+impl<'a> Look<'a> {
     /// Looks at a packet that is `packets` on the wire.
     fn at(&self, packet: &mut Outgoing<'_>, packets: u32, splitting: Splitting) -> Outcome {
-        let mut buffer = [0; HEAD_MAX];
+        let mut buffer = HeadBuffer::empty();
         let head = packet.head(&mut buffer);
         let Ok(headers) = Headers::parse(head, packet.len()) else {
             let source = head.get(8..24).and_then(|s| s.try_into().ok()).unwrap_or([0; 16]);
@@ -126,8 +133,13 @@ impl Look<'_> {
             return Outcome::Done;
         };
         let id = headers.flow_sent();
-        let Some(mut bucket) = self.table.bucket(&id) else { return Outcome::Done };
-        let known = self.known(&mut bucket, &id);
+        let mut flow = self.table.find(self.section, &id);
+        let known = match &flow {
+            Some(flow) => Some(Known::of(flow)),
+            None => {
+                self.table.pending(&id).and_then(|mut slot| entry_of(&mut slot, &id, self.now).map(|f| Known::of(f)))
+            }
+        };
         let outbound = known.as_ref().is_none_or(|known| known.outbound);
         let Some((index, rule)) = self.policy.decide(&id, outbound, self.now) else {
             self.count(&id.local, packets);
@@ -141,40 +153,51 @@ impl Look<'_> {
         }
 
         let mut questions = Questions::default();
-        let allowed = self
-            .allowed(&headers, rule, mechanism, &id, splitting)
-            .and_then(|()| self.flow(&mut bucket, &id, mechanism).map(|_| ()))
-            .and_then(|()| match mechanism {
-                Mechanism::V2Encrypted => find(&mut bucket, &id).ok_or(Skip::NoSocket)?.prepare_sending(
-                    packet.ifindex(),
+        let mut allowed = self.allowed(&headers, rule, mechanism, &id, splitting);
+        if allowed.is_ok() && flow.is_none() {
+            match self.begin(&id, mechanism) {
+                Ok(begun) => flow = Some(begun),
+                Err(reason) => allowed = Err(reason),
+            }
+        }
+        if let (Ok(()), Mechanism::V2Encrypted, Some(flow)) = (allowed, mechanism, &mut flow) {
+            allowed = flow.protect().map_err(|_| Skip::NoMemory).and_then(|(protection, counter)| {
+                let ifindex = packet.ifindex();
+                protection.prepare_sending(
+                    &id,
+                    counter,
+                    ifindex,
                     self.namespace,
                     self.section,
                     self.now,
                     &mut questions,
-                ),
-                _ => Ok(()),
+                )
             });
+        }
         if allowed.is_ok() && splitting == Splitting::Possible {
-            drop(bucket);
+            drop(flow);
             questions.ask(self.namespace, self.now);
             return Outcome::Split;
         }
         self.policy.hit(index, packets);
         let number = self.count(&id.local, packets);
-        let result = allowed.and_then(|()| {
-            let existing = headers.final_options.and_then(|(at, len)| head.get(at..at.checked_add(len)?));
-            let placement =
-                Placement::plan(existing, headers.protocol, option_type(), mechanism).ok_or(Skip::Headers)?;
-            self.send(packet, &headers, placement, &mut bucket, rule, mechanism, number)
-        });
+        let result = match &mut flow {
+            Some(flow) => allowed.and_then(|()| {
+                let existing = headers.final_options.and_then(|(at, len)| head.get(at..at.checked_add(len)?));
+                let placement =
+                    Placement::plan(existing, headers.protocol, option_type(), mechanism).ok_or(Skip::Headers)?;
+                self.send(packet, &headers, placement, flow, rule, mechanism, number)
+            }),
+            // Only what is not allowed has no flow.
+            None => Err(allowed.err().unwrap_or(Skip::NoMemory)),
+        };
         let counters = &self.namespace.counters;
         match result {
             Ok(()) => counters.count(Count::OptionsOut, 1),
             Err(reason) => counters.skip(reason, u64::from(packets)),
         }
-        if let Some(flow) = find(&mut bucket, &id) {
-            flow.last_packet_at = self.now;
-            flow.packets_out = flow.packets_out.saturating_add(u64::from(packets));
+        if let Some(flow) = &mut flow {
+            flow.touch(self.now);
             match result {
                 Ok(()) => {
                     flow.options_out = flow.options_out.saturating_add(1);
@@ -183,7 +206,7 @@ impl Look<'_> {
                 Err(reason) => flow.skip(reason, packets),
             }
         }
-        drop(bucket);
+        drop(flow);
         questions.ask(self.namespace, self.now);
         Outcome::Done
     }
@@ -192,15 +215,6 @@ impl Look<'_> {
     fn count(&self, source: &[u8; 16], packets: u32) -> u32 {
         self.namespace.counters.count(Count::PacketsOut, u64::from(packets));
         self.namespace.global_pointer(source, packets)
-    }
-
-    fn known(&self, bucket: &mut Bucket<'_>, id: &FlowId) -> Option<Known> {
-        let of = |flow: &Flow| Known { outbound: flow.outbound, peer_mechanism: flow.peer_mechanism };
-        if let Some(flow) = find(bucket, id) {
-            return Some(of(flow));
-        }
-        let slot = self.table.pending(id)?;
-        slot.as_ref().filter(|flow| flow.id == *id && !is_stale(flow, self.now)).map(|flow| of(flow))
     }
 
     fn allowed(
@@ -223,21 +237,23 @@ impl Look<'_> {
         Ok(())
     }
 
-    /// The flow of a packet. "Packets answered without a full socket use state but never create it"; what arrived before
-    /// without authentication is state for plain answers alone.
-    fn flow<'b>(&self, bucket: &'b mut Bucket<'_>, id: &FlowId, mechanism: Mechanism) -> Result<&'b mut Flow, Skip> {
-        if find(bucket, id).is_none() {
-            if !self.facts.full_socket() && mechanism == Mechanism::V2Encrypted {
-                return Err(Skip::NoSocket);
-            }
-            let flow = match self.table.take_pending(id, self.now) {
-                Some(flow) => flow,
-                None if self.facts.full_socket() => Flow::new(*id, true, self.now).map_err(|_| Skip::NoMemory)?,
-                None => return Err(Skip::NoSocket),
-            };
-            self.table.insert(bucket, flow, self.policy.flows_max).ok_or(Skip::TableFull)?;
+    /// Begins a flow. "Packets answered without a full socket use state but never create it"; what arrived before without
+    /// authentication is state for plain answers alone.
+    fn begin(&self, id: &FlowId, mechanism: Mechanism) -> Result<LockedFlow<'a>, Skip> {
+        if !self.facts.full_socket() && mechanism == Mechanism::V2Encrypted {
+            return Err(Skip::NoSocket);
         }
-        find(bucket, id).ok_or(Skip::NoMemory)
+        // Held until the flow is in the table, so that nobody makes the entry anew meanwhile.
+        let mut slot = self.table.pending(id).ok_or(Skip::NoMemory)?;
+        let flow = match entry_of(&mut slot, id, self.now) {
+            Some(_) => slot.take().map(|entry| KBox::into_inner(entry).1),
+            None => self.facts.full_socket().then(|| Flow::new(true, self.now)),
+        };
+        let flow = flow.ok_or(Skip::NoSocket)?;
+        self.table.insert(self.section, id, flow, self.policy.limits.flows_max, self.now).map_err(|why| match why {
+            NoRoom::Full => Skip::TableFull,
+            NoRoom::NoMemory => Skip::NoMemory,
+        })
     }
 
     /// Sends an option in a packet: room first, then the pair from the flow's counter, then the bytes.
@@ -247,14 +263,13 @@ impl Look<'_> {
         packet: &mut Outgoing<'_>,
         headers: &Headers,
         mut placement: Placement,
-        bucket: &mut Bucket<'_>,
+        flow: &mut Flow,
         rule: &Rule,
         mechanism: Mechanism,
         global_ptr: u32,
     ) -> Result<(), Skip> {
-        let flow = find(bucket, &headers.flow_sent()).ok_or(Skip::NoMemory)?;
         // Every Nth packet, counted from the flow's first.
-        if flow.packets_out.checked_rem(u64::from(rule.sample)).is_some_and(|rest| rest != 0) {
+        if rule.sample > 1 && flow.packets_out().checked_rem(u64::from(rule.sample)).is_some_and(|rest| rest != 0) {
             return Err(Skip::Sampled);
         }
         let (len, mtu) = (packet.len(), packet.mtu());
@@ -275,23 +290,24 @@ impl Look<'_> {
         match mechanism {
             Mechanism::None => return Err(Skip::Malformed),
             Mechanism::Pdm => {
-                let psntp = flow.measured.sent(self.now, payload).psn;
+                let psntp = flow.sent(self.now, payload).psn;
                 copy(placement.body_mut(), &Pdm { psntp, echo }.emit());
             }
             Mechanism::V2 => {
-                let psntp = flow.measured.sent(self.now, payload).psn;
+                let psntp = flow.sent(self.now, payload).psn;
                 let body = placement.body_mut();
                 copy(body, &V2Clear { version: VERSION, epoch: 0, psntp }.emit());
                 copy(body.get_mut(V2_CLEAR_LEN..).unwrap_or(&mut []), &V2Interior { global_ptr, echo }.emit());
             }
             Mechanism::V2Encrypted => {
-                flow.sending_key().ok_or(Skip::NoKey)?;
+                let epoch = flow.measured.counter.peek().epoch.ok_or(Skip::Exhausted)?;
+                flow.protection().and_then(|p| p.key_of_epoch(epoch)).ok_or(Skip::NoKey)?;
                 // From here on the pair is used up, whatever happens: it is never sealed under again.
-                let stamp = flow.measured.sent(self.now, payload);
+                let stamp = flow.sent(self.now, payload);
                 let epoch = stamp.epoch.ok_or(Skip::Exhausted)?;
                 let clear = V2Clear { version: VERSION, epoch, psntp: stamp.psn };
                 let interior = V2Interior { global_ptr, echo }.emit();
-                let key = flow.key_of_epoch(epoch).ok_or(Skip::NoKey)?;
+                let key = flow.protection().and_then(|p| p.key_of_epoch(epoch)).ok_or(Skip::NoKey)?;
                 let sealed = key.seal(stamp.psn, &clear.aad(option_type()), &interior).map_err(|_| Skip::NoKey)?;
                 let body = placement.body_mut();
                 copy(body, &clear.emit());

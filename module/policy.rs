@@ -9,9 +9,29 @@ use kernel::prelude::*;
 use kernel::sync::atomic::{Atomic, Relaxed};
 
 /// Flows a namespace holds unless told otherwise.
-pub(crate) const FLOWS_MAX: u32 = 16384;
+const FLOWS_MAX: u32 = 16384;
 /// Seconds after which an idle flow may be dropped, unless told otherwise.
-pub(crate) const IDLE_S: u32 = 120;
+const IDLE_S: u32 = 120;
+
+/// Seconds without a packet after which a flow rests, unless told otherwise.
+const REST_S: u32 = 30;
+
+/// How much a namespace keeps, and for how long.
+#[derive(Clone, Copy)]
+pub(crate) struct Limits {
+    /// Most flows.
+    pub(crate) flows_max: u32,
+    /// Seconds until an idle flow may be dropped.
+    pub(crate) idle: u32,
+    /// Seconds without a packet until a flow gives up what only a flow in use needs.
+    pub(crate) rest: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { flows_max: FLOWS_MAX, idle: IDLE_S, rest: REST_S }
+    }
+}
 
 /// A whole policy, replaced as one.
 pub(crate) struct Policy {
@@ -20,20 +40,18 @@ pub(crate) struct Policy {
     hits: KVec<Atomic<u64>>,
     /// Neither send nor accept plain mechanisms.
     pub(crate) forbid_plain: bool,
-    /// Most flows.
-    pub(crate) flows_max: u32,
-    /// Seconds until an idle flow may be dropped.
-    pub(crate) idle: u32,
+    /// How much is kept.
+    pub(crate) limits: Limits,
 }
 
 impl Policy {
     /// A policy whose rules nothing has hit yet.
-    pub(crate) fn new(rules: KVec<Rule>, forbid_plain: bool, flows_max: u32, idle: u32) -> Result<Self> {
+    pub(crate) fn new(rules: KVec<Rule>, forbid_plain: bool, limits: Limits) -> Result<Self> {
         let mut hits = KVec::with_capacity(rules.len(), GFP_KERNEL)?;
         for _ in 0..rules.len() {
             hits.push(Atomic::new(0), GFP_KERNEL)?;
         }
-        Ok(Self { rules, hits, forbid_plain, flows_max, idle })
+        Ok(Self { rules, hits, forbid_plain, limits })
     }
 
     /// The rule that decides about a flow, and its index.

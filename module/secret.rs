@@ -26,6 +26,10 @@ const TELL_AGAIN: u64 = 5 * SECOND;
 /// Secrets and address ranges the module can remember to have sent under; past it no more are taken for sending.
 const REMEMBERED_MAX: usize = 1 << 17;
 
+/// Which of a secret's floors a flow falls on.
+#[derive(Clone, Copy)]
+pub(crate) struct Floor(u16);
+
 /// One generation of an association's secret.
 pub(crate) struct Secret {
     /// Generation, at least 1.
@@ -44,6 +48,8 @@ pub(crate) struct Secret {
     highest_epoch: Atomic<u32>,
     first_authenticated: AtomicFlag,
     exhausted: AtomicFlag,
+    /// What was told last, an [`Event`], and when.
+    told: Atomic<u32>,
     told_at: Atomic<u64>,
 }
 
@@ -73,23 +79,25 @@ impl Secret {
             highest_epoch: Atomic::new(0),
             first_authenticated: AtomicFlag::new(true),
             exhausted: AtomicFlag::new(false),
+            told: Atomic::new(u32::MAX),
             told_at: Atomic::new(0),
         };
         Ok(Arc::new(secret, GFP_KERNEL)?)
     }
 
-    fn floor_of(&self, id: &FlowId) -> Option<&Atomic<u32>> {
-        self.floors.get(self.hash.flow(id) as usize % FLOORS)
+    fn floor(&self, floor: Floor) -> Option<&Atomic<u32>> {
+        self.floors.get(usize::from(floor.0))
     }
 
-    /// The epoch a flow starts in: "a flow starts at its bucket's floor".
-    pub(crate) fn floor(&self, id: &FlowId) -> u32 {
-        self.floor_of(id).map_or(EPOCH_MAX as u32 + 1, |floor| floor.load(Relaxed))
+    /// The floor of a flow, and the epoch it starts in: "a flow starts at its bucket's floor".
+    pub(crate) fn enter(&self, id: &FlowId) -> (Floor, u32) {
+        let floor = Floor((self.hash.flow(id) % FLOORS as u64) as u16);
+        (floor, self.floor(floor).map_or(EPOCH_MAX as u32 + 1, |floor| floor.load(Relaxed)))
     }
 
     /// A flow ends: "Dropping a flow raises its bucket's floor to the flow's epoch + 1."
-    pub(crate) fn leave(&self, id: &FlowId, counter: &SendCounter) {
-        let Some(floor) = self.floor_of(id) else { return };
+    pub(crate) fn leave(&self, floor: Floor, counter: &SendCounter) {
+        let Some(floor) = self.floor(floor) else { return };
         let mut seen = floor.load(Relaxed);
         while seen < counter.floor() {
             match floor.cmpxchg(seen, counter.floor(), Full) {
@@ -100,7 +108,7 @@ impl Secret {
     }
 
     /// Derives a flow's key, if the prk is here. `sender` has the packet's source as its local side.
-    pub(crate) fn derive(&self, epoch: u16, sender: &FlowId) -> Option<KBox<FlowKey>> {
+    pub(crate) fn derive(&self, epoch: u16, sender: &FlowId) -> Option<FlowKey> {
         FlowKey::derive(self.prk.as_deref()?, self.suite, epoch, sender).ok()
     }
 
@@ -134,8 +142,8 @@ impl Secret {
         } else {
             return None;
         };
-        let told_at = self.told_at.load(Relaxed);
-        if told_at != 0 && now.saturating_sub(told_at) < TELL_AGAIN {
+        let news = self.told.xchg(event as u32, Relaxed) != event as u32;
+        if !news && now.saturating_sub(self.told_at.load(Relaxed)) < TELL_AGAIN {
             return None;
         }
         self.told_at.store(now, Relaxed);
@@ -230,6 +238,8 @@ pub(crate) struct Secrets {
     held: KBox<BhLock<[Option<Held>; 2]>>,
     /// Generation sent under, 0 for none; a hint that saves packets the lock.
     sending: Atomic<u64>,
+    /// Generation an option authenticated under last; likewise.
+    authenticated: Atomic<u64>,
     /// Generations accepted, newest first, 0 for none; likewise.
     accepted: [Atomic<u64>; 2],
 }
@@ -240,6 +250,7 @@ impl Secrets {
         Ok(Self {
             held: lock::boxed(Class::Secrets, [None, None])?,
             sending: Atomic::new(0),
+            authenticated: Atomic::new(0),
             accepted: [Atomic::new(0), Atomic::new(0)],
         })
     }
@@ -263,6 +274,16 @@ impl Secrets {
     pub(crate) fn sending(&self) -> Option<Arc<Secret>> {
         let held = self.held.lock();
         held.iter().flatten().find(|h| h.state == SecretState::Send).map(|h| h.secret.clone())
+    }
+
+    /// True once for each generation: for the first option that authenticated under it.
+    pub(crate) fn first_authenticated(&self, generation: u64) -> bool {
+        // A hint that saves packets the lock.
+        self.authenticated.load(Relaxed) != generation
+            && self.get(generation).is_some_and(|held| {
+                self.authenticated.store(generation, Relaxed);
+                held.secret.first_authenticated()
+            })
     }
 
     /// A secret by generation.
@@ -311,6 +332,11 @@ impl Secrets {
         }
         self.publish(&held);
         Ok(())
+    }
+
+    /// Whether the time of any is over.
+    pub(crate) fn any_ended(&self, since_boot: u64) -> bool {
+        self.held.lock().iter().flatten().any(|held| since_boot >= held.secret.ends_at)
     }
 
     /// Takes generations out, those that `which` names. The caller then wipes the keys under them.

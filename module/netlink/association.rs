@@ -4,7 +4,7 @@
 
 use super::attributes::{prefix, Attribute, Attributes};
 use super::write;
-use crate::association::{Association, Associations, Name};
+use crate::association::{Association, Associations, EpochEnd, Name};
 use crate::namespace::Namespace;
 use crate::proto::prefix::Prefix;
 use crate::proto::uapi::{attr, cmd, KeyMode, OnFailure, Profile, Rule, PREFIXES_MAX};
@@ -105,24 +105,18 @@ impl Do for Set {
             local,
             remote,
             peer_idle: attributes.get(PEER_IDLE).map_or(0, |a| a.u32()),
+            epochs: EpochEnd {
+                packets: attributes.get(EPOCH_PACKETS).map_or(0, |a| a.u16()),
+                seconds: attributes.get(EPOCH_SECONDS).map_or(0, |a| a.u32()),
+            },
             secrets: secrets.clone(),
         };
         all.push(Arc::new(association, GFP_KERNEL_ACCOUNT)?, GFP_KERNEL_ACCOUNT)?;
         namespace.replace_associations(Some(KBox::new(Associations(all), GFP_KERNEL_ACCOUNT)?));
         if let Some(old) = old.filter(|old| !Arc::ptr_eq(&old.secrets, &secrets)) {
-            wipe(namespace, old.secrets.remove(|_| true));
+            namespace.wipe(old.secrets.remove(|_| true));
         }
         Ok(())
-    }
-}
-
-/// Wipes what is held under secrets that were taken out.
-pub(super) fn wipe(namespace: &Namespace, removed: [Option<Held>; 2]) {
-    let section = rcu::read_lock();
-    if let Some(table) = namespace.table.read(&section) {
-        for held in removed.into_iter().flatten() {
-            table.for_each(|flow| flow.forget(&held.secret));
-        }
     }
 }
 
@@ -135,7 +129,7 @@ impl Do for Del {
         let association = named(namespace, &attributes.need(NAME)?)?;
         let rest = others(namespace, &association.name)?;
         namespace.replace_associations(Some(KBox::new(Associations(rest), GFP_KERNEL_ACCOUNT)?));
-        wipe(namespace, association.secrets.remove(|_| true));
+        namespace.wipe(association.secrets.remove(|_| true));
         Ok(())
     }
 }
@@ -156,14 +150,19 @@ fn write_secret(m: &mut Writer, held: &Held, local: &[Prefix], now: u64) -> Resu
 
 impl Dump for Get {
     const CMD: u8 = cmd::ASSOCIATION_GET;
+    /// The next one's index.
+    type Cursor = usize;
 
-    fn fill(namespace: &Namespace, records: &mut Records<'_>) -> Result {
+    fn begin(_: &Namespace) -> Result<usize> {
+        Ok(0)
+    }
+
+    fn fill(namespace: &Namespace, index: &mut usize, records: &mut Records<'_>) -> Result {
         let now = time::since_boot();
         loop {
-            let index = records.cursor()[0];
             let association = {
                 let section = rcu::read_lock();
-                namespace.associations.read(&section).and_then(|all| all.0.get(index as usize)).cloned()
+                namespace.associations.read(&section).and_then(|all| all.0.get(*index)).cloned()
             };
             let Some(a) = association else { return Ok(()) };
             let written = records.record(|m| {
@@ -175,6 +174,12 @@ impl Dump for Get {
                 a.local.iter().try_for_each(|p| write::prefix(m, LOCAL, p))?;
                 a.remote.iter().try_for_each(|p| write::prefix(m, REMOTE, p))?;
                 m.u32(PEER_IDLE, a.peer_idle)?;
+                if a.epochs.packets != 0 {
+                    m.u32(EPOCH_PACKETS, u32::from(a.epochs.packets))?;
+                }
+                if a.epochs.seconds != 0 {
+                    m.u32(EPOCH_SECONDS, a.epochs.seconds)?;
+                }
                 a.secrets
                     .all()
                     .iter()
@@ -184,7 +189,7 @@ impl Dump for Get {
             if !written {
                 return Ok(());
             }
-            records.cursor()[0] = index.saturating_add(1);
+            *index = index.saturating_add(1);
         }
     }
 }

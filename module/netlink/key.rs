@@ -5,7 +5,7 @@
 use super::association::named;
 use super::attributes::{flow_id, Attributes};
 use crate::flow::Flow;
-use crate::flow_table::{find, is_stale};
+use crate::flow_table::entry_of;
 use crate::key::FlowKey;
 use crate::namespace::Namespace;
 use crate::proto::receive::KeyName;
@@ -49,31 +49,34 @@ impl Do for Add {
         let key = FlowKey::new(raw.bytes(), &base_nonce)?;
 
         let section = rcu::read_lock();
-        let table = namespace.table.read(&section).ok_or(ENOENT)?;
+        let table = namespace.table().ok_or(ENOENT)?;
         let install = |flow: &mut Flow, key| {
-            let covered = flow.association(namespace, &section).is_some_and(|a| a.name == association.name);
+            let (protection, counter) = flow.protect()?;
+            let covered =
+                protection.association(&id, counter, namespace, &section).is_some_and(|a| a.name == association.name);
             if !covered {
                 flow_attribute.wrong(format_args!("the association does not cover this flow"));
                 return Err(EINVAL);
             }
             match direction {
-                // A key held already, or too old, changes nothing.
-                KeyDirection::Receive => drop(flow.receiver()?.install(name, key)),
-                KeyDirection::Send if flow.install_sending(name, key) => {}
+                KeyDirection::Receive => protection.install_receiving(name, key),
+                KeyDirection::Send if protection.install_sending(counter, name, key)? => Ok(()),
                 KeyDirection::Send => {
                     generation.wrong(format_args!("the flow sends neither in this epoch nor will it next"));
-                    return Err(errno::estale());
+                    Err(errno::estale())
                 }
             }
-            Ok(())
         };
-        let mut bucket = table.bucket(&id).ok_or(ENOENT)?;
-        if let Some(flow) = find(&mut bucket, &id) {
-            return install(flow, key);
+        if let Some(mut flow) = table.find(&section, &id) {
+            return install(&mut flow, key);
         }
         let mut slot = table.pending(&id).ok_or(ENOENT)?;
-        let now = time::now();
-        match slot.as_mut().filter(|flow| flow.id == id && !is_stale(flow, now)) {
+        if let Some(mut flow) = table.find(&section, &id) {
+            // It became a flow between the two looks.
+            drop(slot);
+            return install(&mut flow, key);
+        }
+        match entry_of(&mut slot, &id, time::now()) {
             // What is known from unauthenticated packets alone is never sent on.
             Some(flow) if direction == KeyDirection::Receive => install(flow, key),
             _ => {

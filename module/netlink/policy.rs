@@ -5,7 +5,7 @@
 use super::attributes::{prefix, Attribute, Attributes};
 use super::write;
 use crate::namespace::Namespace;
-use crate::policy::{Policy, FLOWS_MAX, IDLE_S};
+use crate::policy::{Limits, Policy};
 use crate::proto::policy::{mechanism_bit, Rule, DEFAULT_EXPIRY_S};
 use crate::proto::uapi::{attr, cmd, mechanisms, rule_direction, Mechanism, Rule as Bounds, RULES_MAX};
 use crate::sys::genl::{Do, Request, Writer};
@@ -55,7 +55,7 @@ impl Do for Set {
     const RULES: &'static [Bounds] = &attr::policy::RULES;
 
     fn run(namespace: &Namespace, request: &Request<'_>) -> Result {
-        use attr::policy::{FORBID_PLAIN, IDLE, RULE, RULES};
+        use attr::policy::{FLOWS_MAX, FORBID_PLAIN, IDLE, REST, RULE, RULES};
         let attributes = Attributes::of(request, &RULES)?;
         let now = time::now();
         let mut rules = KVec::new();
@@ -68,13 +68,13 @@ impl Do for Set {
         if rules.is_empty() {
             return namespace.replace_policy(None);
         }
-        let (flows_max, idle) = {
-            let section = rcu::read_lock();
-            namespace.policy.read(&section).map_or((FLOWS_MAX, IDLE_S), |policy| (policy.flows_max, policy.idle))
+        let now_set = namespace.policy.read(&rcu::read_lock()).map_or(Limits::default(), |policy| policy.limits);
+        let limits = Limits {
+            flows_max: attributes.get(FLOWS_MAX).map_or(now_set.flows_max, |a| a.u32()),
+            idle: attributes.get(IDLE).map_or(now_set.idle, |a| a.u32()),
+            rest: attributes.get(REST).map_or(now_set.rest, |a| a.u32()),
         };
-        let flows_max = attributes.get(attr::policy::FLOWS_MAX).map_or(flows_max, |a| a.u32());
-        let idle = attributes.get(IDLE).map_or(idle, |a| a.u32());
-        let policy = Policy::new(rules, attributes.flag(FORBID_PLAIN), flows_max, idle)?;
+        let policy = Policy::new(rules, attributes.flag(FORBID_PLAIN), limits)?;
         namespace.replace_policy(Some(KBox::new(policy, GFP_KERNEL)?))
     }
 }
@@ -125,8 +125,9 @@ impl Do for Get {
             let section = rcu::read_lock();
             let Some(policy) = namespace.policy.read(&section) else { return Ok(()) };
             m.flag(attr::policy::FORBID_PLAIN, policy.forbid_plain)?;
-            m.u32(attr::policy::FLOWS_MAX, policy.flows_max)?;
-            m.u32(attr::policy::IDLE, policy.idle)?;
+            m.u32(attr::policy::FLOWS_MAX, policy.limits.flows_max)?;
+            m.u32(attr::policy::IDLE, policy.limits.idle)?;
+            m.u32(attr::policy::REST, policy.limits.rest)?;
             for (index, rule) in policy.rules.iter().enumerate() {
                 m.nest(attr::policy::RULE, |m| write_rule(m, rule, policy.hits(index), now))?;
             }

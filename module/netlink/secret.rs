@@ -2,7 +2,7 @@
 
 //! `secret-add`, `secret-activate` and `secret-del`.
 
-use super::association::{named, wipe};
+use super::association::named;
 use super::attributes::{Attribute, Attributes};
 use crate::namespace::Namespace;
 use crate::proto::schedule::id_info;
@@ -96,9 +96,7 @@ impl Do for Activate {
         let generation = attributes.need(GENERATION)?;
         association.secrets.activate(generation.u64(), &association.local).map_err(|error| {
             let why = match error {
-                e if e == errno::ealready() => {
-                    "sent under before, or retired: this secret is for receiving only"
-                }
+                e if e == errno::ealready() => "sent under before, or retired: this secret is for receiving only",
                 e if e == ENOSPC => "the module can remember no more secrets: reload it",
                 e if e == ENOENT => "no such generation",
                 _ => "not activated",
@@ -120,7 +118,7 @@ impl Do for Del {
         if removed.iter().all(Option::is_none) {
             return Err(refuse(&generation, "no such generation", ENOENT));
         }
-        wipe(namespace, removed);
+        namespace.wipe(removed);
         Ok(())
     }
 }

@@ -9,25 +9,29 @@ use crate::proto::uapi::{attr, cmd, Refusal, Skip};
 use crate::sys::genl::{Dump, Records};
 use attr::stats::*;
 use kernel::prelude::*;
-use kernel::sync::rcu;
 
 /// `stats-get`.
 pub(super) struct Get;
 
 impl Dump for Get {
     const CMD: u8 = cmd::STATS_GET;
+    /// Whether the one record is written.
+    type Cursor = bool;
 
-    fn fill(namespace: &Namespace, records: &mut Records<'_>) -> Result {
-        if records.cursor()[0] != 0 {
+    fn begin(_: &Namespace) -> Result<bool> {
+        Ok(false)
+    }
+
+    fn fill(namespace: &Namespace, done: &mut bool, records: &mut Records<'_>) -> Result {
+        if *done {
             return Ok(());
         }
         let counters = &namespace.counters;
-        let section = rcu::read_lock();
-        let (flows, pending) = match namespace.table.read(&section) {
+        let (flows, pending) = match namespace.table() {
             Some(table) => (u64::from(table.len()), table.pending_len()),
             None => (0, 0),
         };
-        let written = records.record(|m| {
+        *done = records.record(|m| {
             for (attribute, count) in [
                 (PACKETS_OUT, Count::PacketsOut),
                 (OPTIONS_OUT, Count::OptionsOut),
@@ -40,16 +44,17 @@ impl Dump for Get {
             ] {
                 m.uint(attribute, counters.get(count as usize))?;
             }
-            write::skipped(m, SKIPPED, (0..Skip::ALL.len()).map(|index| counters.skipped(index)))?;
-            write::refused(m, REFUSED, (0..Refusal::ALL.len()).map(|index| counters.refused(index)))?;
+            for reason in Skip::ALL {
+                write::skipped(m, SKIPPED, reason, counters.skipped(reason as usize))?;
+            }
+            for reason in Refusal::ALL {
+                write::refused(m, REFUSED, reason, counters.refused(reason as usize))?;
+            }
             m.uint(FLOWS, flows)?;
             m.uint(PENDING, pending)?;
             m.u32(GLOBAL_POINTER, namespace.next_global_pointer(false))?;
             m.u32(GLOBAL_POINTER_LINK_LOCAL, namespace.next_global_pointer(true))
         });
-        if written {
-            records.cursor()[0] = 1;
-        }
         Ok(())
     }
 }

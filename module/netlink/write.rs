@@ -4,9 +4,11 @@
 
 use crate::proto::delay::Delay;
 use crate::proto::flow_id::FlowId;
+use crate::proto::histogram::Histogram;
 use crate::proto::prefix::Prefix;
-use crate::proto::uapi::attr;
+use crate::proto::uapi::{attr, Refusal, Skip, HISTOGRAM_BUCKETS};
 use crate::sys::genl::Writer;
+use core::mem::size_of;
 use kernel::prelude::*;
 
 /// A 5-tuple.
@@ -29,6 +31,19 @@ pub(crate) fn prefix(m: &mut Writer, attribute: u16, prefix: &Prefix) -> Result 
     })
 }
 
+/// A histogram, if it has any sample.
+pub(crate) fn histogram(m: &mut Writer, attribute: u16, histogram: &Histogram) -> Result {
+    let counts = histogram.counts();
+    let mut bytes = [0; HISTOGRAM_BUCKETS * size_of::<u32>()];
+    for (to, count) in bytes.chunks_exact_mut(size_of::<u32>()).zip(counts) {
+        to.copy_from_slice(&count.to_ne_bytes());
+    }
+    match bytes.get(..core::mem::size_of_val(counts)) {
+        Some(used @ [_, ..]) => m.bytes(attribute, used),
+        _ => Ok(()),
+    }
+}
+
 /// A delay that was measured; nothing before its first sample.
 pub(crate) fn delay(m: &mut Writer, attribute: u16, delay: &Delay) -> Result {
     use attr::delay::*;
@@ -36,7 +51,7 @@ pub(crate) fn delay(m: &mut Writer, attribute: u16, delay: &Delay) -> Result {
         return Ok(());
     }
     m.nest(attribute, |m| {
-        m.uint(SAMPLES, delay.samples)?;
+        m.uint(SAMPLES, u64::from(delay.samples))?;
         m.uint(LAST, delay.last)?;
         m.uint(MIN, delay.min)?;
         m.uint(SMOOTHED, delay.smoothed)?;
@@ -44,22 +59,24 @@ pub(crate) fn delay(m: &mut Writer, attribute: u16, delay: &Delay) -> Result {
     })
 }
 
-/// Packets left without an option, by reason; reasons that never applied are left out.
-pub(crate) fn skipped(m: &mut Writer, attribute: u16, counts: impl Iterator<Item = u64>) -> Result {
-    reasons(m, attribute, (attr::skip_count::REASON, attr::skip_count::PACKETS), counts)
+/// Packets left without an option for a reason; nothing where it never applied.
+pub(crate) fn skipped(m: &mut Writer, attribute: u16, reason: Skip, packets: u64) -> Result {
+    use attr::skip_count::*;
+    count(m, attribute, (REASON, reason as u8), (PACKETS, packets))
 }
 
-/// Options refused, by reason; likewise.
-pub(crate) fn refused(m: &mut Writer, attribute: u16, counts: impl Iterator<Item = u64>) -> Result {
-    reasons(m, attribute, (attr::refusal_count::REASON, attr::refusal_count::OPTIONS), counts)
+/// Options refused for a reason; likewise.
+pub(crate) fn refused(m: &mut Writer, attribute: u16, reason: Refusal, options: u64) -> Result {
+    use attr::refusal_count::*;
+    count(m, attribute, (REASON, reason as u8), (OPTIONS, options))
 }
 
-fn reasons(m: &mut Writer, attribute: u16, names: (u16, u16), counts: impl Iterator<Item = u64>) -> Result {
-    for (reason, count) in counts.enumerate().filter(|(_, count)| *count > 0) {
-        m.nest(attribute, |m| {
-            m.u32(names.0, reason as u32)?;
-            m.uint(names.1, count)
-        })?;
+fn count(m: &mut Writer, attribute: u16, reason: (u16, u8), count: (u16, u64)) -> Result {
+    if count.1 == 0 {
+        return Ok(());
     }
-    Ok(())
+    m.nest(attribute, |m| {
+        m.u32(reason.0, u32::from(reason.1))?;
+        m.uint(count.0, count.1)
+    })
 }

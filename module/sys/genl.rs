@@ -31,9 +31,14 @@ pub(crate) trait Do {
 pub(crate) trait Dump {
     /// Its number.
     const CMD: u8;
+    /// Where a dump stands, kept between messages.
+    type Cursor: Send;
+
+    /// The start.
+    fn begin(namespace: &Namespace) -> Result<Self::Cursor>;
 
     /// Writes records from the cursor on, until there are no more or `records` says that the message is full.
-    fn fill(namespace: &Namespace, records: &mut Records<'_>) -> Result;
+    fn fill(namespace: &Namespace, cursor: &mut Self::Cursor, records: &mut Records<'_>) -> Result;
 }
 
 /// A request being served.
@@ -232,12 +237,6 @@ pub(crate) struct Records<'a> {
 }
 
 impl Records<'_> {
-    /// Where the dump stands: zeros at first, kept between messages.
-    pub(crate) fn cursor(&mut self) -> &mut [isize; 6] {
-        // SAFETY: both members of the union are plain bytes of the same size.
-        unsafe { &mut self.callback.__bindgen_anon_1.args }
-    }
-
     /// Writes one record. False when the message is full and the record has to wait for the next.
     pub(crate) fn record(&mut self, fill: impl FnOnce(&mut Writer) -> Result) -> bool {
         let (mut portid, mut seq) = (0, 0);
@@ -274,18 +273,55 @@ unsafe extern "C" fn doit<D: Do>(_: *mut bindings::sk_buff, info: *mut bindings:
     result.err().map_or(0, |error| error.to_errno())
 }
 
-unsafe extern "C" fn dumpit<D: Dump>(skb: *mut bindings::sk_buff, callback: *mut bindings::netlink_callback) -> c_int {
-    // SAFETY: the kernel hands over a valid dump on a socket of a live namespace.
-    let (namespace, mut records) = unsafe {
+/// Where a dump's cursor is kept between messages.
+fn cursor<D: Dump>(callback: &mut bindings::netlink_callback) -> &mut *mut D::Cursor {
+    // SAFETY: the members of the union are plain bytes, zero at first, with room for a pointer.
+    unsafe { &mut *core::ptr::from_mut(&mut callback.__bindgen_anon_1).cast() }
+}
+
+/// # Safety
+///
+/// The callback must be that of a dump under way, on a socket of a live namespace.
+unsafe fn dumped<'a>(callback: &bindings::netlink_callback) -> Result<&'a Namespace> {
+    // SAFETY: the socket holds its namespace; the caller vouches for the callback.
+    unsafe { pernet::of::<Namespace>(bindings::pdmv2_skb_sk_net(callback.skb)) }.ok_or(ENODEV)
+}
+
+unsafe extern "C" fn start<D: Dump>(callback: *mut bindings::netlink_callback) -> c_int {
+    // SAFETY: the kernel hands over a valid callback.
+    let begun = unsafe {
         let callback = &mut *callback;
-        let net = bindings::pdmv2_skb_sk_net(callback.skb);
-        let Some(skb) = NonNull::new(skb) else { return EINVAL.to_errno() };
-        (pernet::of::<Namespace>(net), Records { skb, callback, cmd: D::CMD })
+        dumped(callback).and_then(|namespace| Ok(KBox::new(D::begin(namespace)?, GFP_KERNEL)?)).map(|begun| {
+            *cursor::<D>(callback) = KBox::into_raw(begun);
+        })
     };
-    match namespace.ok_or(ENODEV).and_then(|namespace| D::fill(namespace, &mut records)) {
-        Ok(()) => records.written(),
-        Err(error) => error.to_errno(),
+    begun.err().map_or(0, |error| error.to_errno())
+}
+
+unsafe extern "C" fn dumpit<D: Dump>(skb: *mut bindings::sk_buff, callback: *mut bindings::netlink_callback) -> c_int {
+    // SAFETY: the kernel hands over a valid message and the callback that `start` saw, which is used by one caller at a time.
+    unsafe {
+        let callback = &mut *callback;
+        let Some(skb) = NonNull::new(skb) else { return EINVAL.to_errno() };
+        let Some(at) = (*cursor::<D>(callback)).as_mut() else { return EINVAL.to_errno() };
+        let namespace = dumped(callback);
+        let mut records = Records { skb, callback, cmd: D::CMD };
+        match namespace.and_then(|namespace| D::fill(namespace, at, &mut records)) {
+            Ok(()) => records.written(),
+            Err(error) => error.to_errno(),
+        }
     }
+}
+
+unsafe extern "C" fn done<D: Dump>(callback: *mut bindings::netlink_callback) -> c_int {
+    // SAFETY: the kernel hands over the callback that `start` saw, for the last time.
+    unsafe {
+        let at = core::mem::replace(cursor::<D>(&mut *callback), core::ptr::null_mut());
+        if !at.is_null() {
+            drop(KBox::from_raw(at));
+        }
+    }
+    0
 }
 
 /// The family's commands, in the order of their numbers.
@@ -348,8 +384,11 @@ impl Commands {
             flags: (bindings::GENL_CMD_CAP_DUMP | bindings::GENL_UNS_ADMIN_PERM) as u8,
             ..Default::default()
         };
-        op.__bindgen_anon_1.__bindgen_anon_2 =
-            bindings::genl_split_ops__bindgen_ty_1__bindgen_ty_2 { dumpit: Some(dumpit::<D>), ..Default::default() };
+        op.__bindgen_anon_1.__bindgen_anon_2 = bindings::genl_split_ops__bindgen_ty_1__bindgen_ty_2 {
+            start: Some(start::<D>),
+            dumpit: Some(dumpit::<D>),
+            done: Some(done::<D>),
+        };
         self.ops.push(op, GFP_KERNEL)?;
         Ok(self)
     }

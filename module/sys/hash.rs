@@ -17,11 +17,7 @@ impl HashKey {
 
     /// The hash of a flow.
     pub(crate) fn flow(&self, id: &FlowId) -> u64 {
-        let mut words = [0u64; 5];
-        for (word, bytes) in words.iter_mut().zip(id.hash_input().chunks_exact(8)) {
-            *word = u64::from_ne_bytes(bytes.try_into().unwrap_or([0; 8]));
-        }
-        let [a, b, c, d, e] = words;
+        let [a, b, c, d, e] = id.words();
         // SAFETY: plain integers and a pointer to a valid key.
         unsafe { bindings::siphash_2u64(bindings::siphash_4u64(a, b, c, d, &self.0), e, &self.0) }
     }

@@ -10,9 +10,7 @@ use kernel::prelude::*;
 /// The kinds of lock, in the order in which they are taken.
 #[derive(Clone, Copy)]
 pub(crate) enum Class {
-    /// A bucket of flows.
-    Bucket,
-    /// A slot of pending entries.
+    /// A slot of pending entries. A flow's lock (`table.c`) comes behind it, before the others.
     Pending,
     /// The secrets of an association.
     Secrets,
@@ -23,7 +21,6 @@ pub(crate) enum Class {
 impl Class {
     fn as_raw(self) -> bindings::pdmv2_lock_class {
         match self {
-            Self::Bucket => bindings::pdmv2_lock_class_PDMV2_LOCK_BUCKET,
             Self::Pending => bindings::pdmv2_lock_class_PDMV2_LOCK_PENDING,
             Self::Secrets => bindings::pdmv2_lock_class_PDMV2_LOCK_SECRETS,
             Self::Budget => bindings::pdmv2_lock_class_PDMV2_LOCK_BUDGET,
@@ -85,11 +82,6 @@ impl<T> Locks<T> {
     /// The lock at an index.
     pub(crate) fn get(&self, index: usize) -> Option<&BhLock<T>> {
         self.0.get(index)
-    }
-
-    /// How many there are.
-    pub(crate) fn len(&self) -> usize {
-        self.0.len()
     }
 }
 

@@ -17,5 +17,6 @@ pub(crate) mod random;
 pub(crate) mod rcu;
 pub(crate) mod skb;
 pub(crate) mod sysfs;
+pub(crate) mod table;
 pub(crate) mod time;
 pub(crate) mod wipe;

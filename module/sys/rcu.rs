@@ -38,6 +38,12 @@ impl<T> RcuCell<T> {
         unsafe { self.pointer.load(Acquire).as_ref() }
     }
 
+    /// What it holds, where the owner puts a value in once and keeps it until the cell is dropped.
+    pub(crate) fn get_kept(&self) -> Option<&T> {
+        // SAFETY: the pointer is null or came out of a box, and the owner says that it replaces nothing but nothing.
+        unsafe { self.pointer.load(Acquire).as_ref() }
+    }
+
     /// Puts another value in its place; sleeps until the old one is unseen, then frees it. The caller is the only writer.
     pub(crate) fn replace(&self, value: Option<KBox<T>>) {
         let new = value.map_or(core::ptr::null_mut(), KBox::into_raw);

@@ -11,16 +11,24 @@ use kernel::prelude::*;
 pub(crate) const HEAD_MAX: usize = 256;
 
 /// Room for the headers of a packet whose bytes are scattered.
-pub(crate) type HeadBuffer = [u8; HEAD_MAX];
+pub(crate) struct HeadBuffer(core::mem::MaybeUninit<[u8; HEAD_MAX]>);
+
+impl HeadBuffer {
+    /// Holds nothing: most packets need no copy.
+    pub(crate) const fn empty() -> Self {
+        Self(core::mem::MaybeUninit::uninit())
+    }
+}
 
 /// # Safety
 ///
 /// `skb` must be valid and not change while the slice is used.
 unsafe fn head<'a>(skb: *const bindings::sk_buff, buffer: &'a mut HeadBuffer) -> &'a [u8] {
     let mut len = 0;
-    // SAFETY: the buffer has the length given; the C side returns a pointer that is valid for `len` bytes.
+    // SAFETY: the buffer has room for the length given; the C side returns a pointer to `len` bytes that are there: the
+    // packet's own, or those it copied into the buffer.
     unsafe {
-        let at = bindings::pdmv2_skb_head(skb, HEAD_MAX as u32, buffer.as_mut_ptr(), &mut len);
+        let at = bindings::pdmv2_skb_head(skb, HEAD_MAX as u32, buffer.0.as_mut_ptr().cast(), &mut len);
         core::slice::from_raw_parts(at, len as usize)
     }
 }

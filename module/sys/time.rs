@@ -18,6 +18,12 @@ pub(crate) fn since_boot() -> u64 {
     u64::try_from(ns).unwrap_or(0)
 }
 
+/// Lets others run, between two steps of long work in process context.
+pub(crate) fn yield_now() {
+    // SAFETY: the caller may sleep.
+    unsafe { bindings::pdmv2_cond_resched() };
+}
+
 /// Nanoseconds in a second.
 pub(crate) const SECOND: u64 = 1_000_000_000;
 /// Nanoseconds in a millisecond.

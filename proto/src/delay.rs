@@ -2,11 +2,10 @@
 
 //! A measured delay: last, least, smoothed and greatest, in nanoseconds.
 
-/// The scalars of one delay. All zero until the first sample.
+/// The scalars of one delay. All zero until the first sample. Packed, as every flow has two of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C, packed(4))]
 pub struct Delay {
-    /// Samples taken.
-    pub samples: u64,
     /// The last one, ns.
     pub last: u64,
     /// The least, ns.
@@ -15,6 +14,8 @@ pub struct Delay {
     pub smoothed: u64,
     /// The greatest, ns.
     pub max: u64,
+    /// Samples taken; stays at the greatest number once it is reached.
+    pub samples: u32,
 }
 
 impl Delay {
@@ -26,8 +27,12 @@ impl Delay {
         }
         self.samples = self.samples.saturating_add(1);
         self.last = ns;
-        self.min = self.min.min(ns);
-        self.max = self.max.max(ns);
+        if ns < self.min {
+            self.min = ns;
+        }
+        if ns > self.max {
+            self.max = ns;
+        }
         self.smoothed = if ns >= self.smoothed {
             self.smoothed.saturating_add(ns.saturating_sub(self.smoothed) / 8)
         } else {
@@ -46,12 +51,13 @@ mod tests {
         for ns in [800, 1600, 0, u64::MAX] {
             d.add(ns);
         }
-        assert_eq!((d.samples, d.last, d.min, d.max), (4, u64::MAX, 0, u64::MAX));
+        let (samples, last, min, max) = (d.samples, d.last, d.min, d.max);
+        assert_eq!((samples, last, min, max), (4, u64::MAX, 0, u64::MAX));
         let mut d = Delay::default();
         d.add(800);
         d.add(1600);
-        assert_eq!(d.smoothed, 900);
+        assert_eq!({ d.smoothed }, 900);
         d.add(100);
-        assert_eq!(d.smoothed, 800);
+        assert_eq!({ d.smoothed }, 800);
     }
 }

@@ -52,14 +52,61 @@ impl FlowId {
         matches!(protocol, TCP | UDP | SCTP | DCCP | UDPLITE)
     }
 
-    /// A flat form for hashing, 40 bytes with zero padding.
-    pub fn hash_input(&self) -> [u8; 40] {
-        let mut out = [0; 40];
-        let (lp, rp) = (self.local_port.to_be_bytes(), self.remote_port.to_be_bytes());
-        let parts: [&[u8]; 5] = [&self.local, &self.remote, &lp, &rp, &[self.protocol]];
-        for (to, from) in out.iter_mut().zip(parts.iter().copied().flatten()) {
-            *to = *from;
+    /// A flat form, for hashing and comparing.
+    pub fn words(&self) -> [u64; 5] {
+        let [a, b] = halves(&self.local);
+        let [c, d] = halves(&self.remote);
+        let rest = u64::from(self.local_port) | u64::from(self.remote_port) << 16 | u64::from(self.protocol) << 32;
+        [a, b, c, d, rest]
+    }
+
+    /// The flow of a flat form.
+    pub fn from_words(words: &[u64; 5]) -> Self {
+        let [a, b, c, d, rest] = *words;
+        Self {
+            local: whole(a, b),
+            remote: whole(c, d),
+            local_port: rest as u16,
+            remote_port: (rest >> 16) as u16,
+            protocol: (rest >> 32) as u8,
         }
-        out
+    }
+}
+
+fn halves(address: &[u8; 16]) -> [u64; 2] {
+    let whole = u128::from_ne_bytes(*address);
+    [whole as u64, (whole >> 64) as u64]
+}
+
+fn whole(low: u64, high: u64) -> [u8; 16] {
+    (u128::from(low) | u128::from(high) << 64).to_ne_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_tell_flows_apart_and_give_them_back() {
+        let id = FlowId {
+            local: core::array::from_fn(|n| n as u8),
+            remote: [9; 16],
+            local_port: 0xfffe,
+            remote_port: 0xfdfc,
+            protocol: 255,
+        };
+        let others = [
+            FlowId { local: [9; 16], ..id },
+            FlowId { remote: [8; 16], ..id },
+            FlowId { local_port: 0xfffd, ..id },
+            FlowId { remote_port: 0xfdfd, ..id },
+            FlowId { protocol: 254, ..id },
+            id.reversed(),
+        ];
+        assert_eq!(FlowId::from_words(&id.words()), id);
+        for other in others {
+            assert_ne!(other.words(), id.words());
+            assert_eq!(FlowId::from_words(&other.words()), other);
+        }
     }
 }

@@ -52,6 +52,12 @@ impl SendCounter {
         stamp
     }
 
+    /// Ends the epoch before its PSNs are used up: "MAY step earlier by time or count". The PSN is continuous.
+    pub fn step(&mut self) {
+        self.epoch = self.floor();
+        self.used = false;
+    }
+
     /// Starts over in another secret: epochs begin at that secret's floor, the PSN is continuous.
     pub fn enter_secret(&mut self, floor: u32) {
         self.epoch = floor;
@@ -91,6 +97,21 @@ mod tests {
         let want = [(7, 65534), (7, 65535), (8, 0), (8, 1)];
         assert_eq!(got, want.map(|(e, psn)| Stamp { epoch: Some(e), psn }));
         assert_eq!(c.floor(), 9);
+    }
+
+    #[test]
+    fn an_epoch_may_end_early_and_none_is_skipped() {
+        let mut c = SendCounter::new(65535, 0);
+        let mut got = std::vec::Vec::new();
+        for _ in 0..3 {
+            got.push(c.take());
+            c.step();
+            // Nothing was sent in the epoch entered: it is not left.
+            c.step();
+        }
+        let want = [(0, 65535), (1, 0), (2, 1)].map(|(e, psn)| Stamp { epoch: Some(e), psn });
+        assert_eq!(got, want);
+        assert_eq!((c.floor(), c.peek().epoch), (3, Some(3)));
     }
 
     #[test]

@@ -2,10 +2,11 @@
 
 //! Which keys a sealed option is tried with, and what is remembered of it (docs/protocol.md, section 6, Which keys).
 //!
-//! A flow holds the keys of its current and its previous epoch, and of up to two candidates that nothing authenticated
-//! under yet: a higher epoch, or another generation's. A candidate is adopted only by a packet that authenticates.
+//! A flow holds the keys of its current and its previous epoch, and of candidates that nothing authenticated under yet: the
+//! next epoch, any higher epoch, or another generation's. A candidate is adopted only by a packet that authenticates, and
+//! the next epoch's is pushed out by nothing but the step, so that forged epochs do not get in its way.
 
-use super::uapi::Refusal;
+use super::uapi::{Refusal, EPOCH_MAX};
 use super::window::{Seen, Window};
 
 /// Generations of one association that may be accepted at a time.
@@ -37,20 +38,42 @@ pub struct Slot<K> {
     window: Window,
 }
 
-/// A flow's receive keys.
+/// The receive key in use, and what every flow with one remembers.
 #[derive(Debug)]
 pub struct Receiver<K> {
     current: Option<Slot<K>>,
-    previous: Option<Slot<K>>,
-    candidates: [Option<Slot<K>>; GENERATIONS],
-    tokens: u8,
     refilled_at: u64,
+    tokens: u8,
+    /// The previous key was given up for good: nothing older than the current one is taken any more.
+    closed: bool,
+}
+
+/// The keys beside the one in use. A flow that rests does without.
+#[derive(Debug)]
+pub struct Others<K> {
+    previous: Option<Slot<K>>,
+    /// Of the epoch after the current one.
+    next: Option<Slot<K>>,
+    candidates: [Option<Slot<K>>; GENERATIONS],
 }
 
 impl<K> Default for Receiver<K> {
     fn default() -> Self {
-        Self { current: None, previous: None, candidates: [None, None], tokens: BURST, refilled_at: 0 }
+        Self { current: None, refilled_at: 0, tokens: BURST, closed: false }
     }
+}
+
+impl<K> Default for Others<K> {
+    fn default() -> Self {
+        Self { previous: None, next: None, candidates: [None, None] }
+    }
+}
+
+/// All the receive keys of a flow.
+#[derive(Debug)]
+pub struct Keys<'a, K> {
+    held: &'a mut Receiver<K>,
+    others: Option<&'a mut Others<K>>,
 }
 
 /// Where a slot is held.
@@ -58,6 +81,7 @@ impl<K> Default for Receiver<K> {
 enum Place {
     Current,
     Previous,
+    Next,
     Candidate(usize),
 }
 
@@ -78,24 +102,91 @@ impl Plan {
 }
 
 impl<K> Receiver<K> {
+    /// The newest key an option authenticated under.
+    pub fn current(&self) -> Option<KeyName> {
+        self.current.as_ref().map(|slot| slot.name)
+    }
+
+    /// The key in use.
+    pub fn current_key(&mut self) -> Option<&mut K> {
+        self.current.as_mut().map(|slot| &mut slot.key)
+    }
+
+    /// With the keys beside it, if there are any.
+    pub fn with<'a>(&'a mut self, others: Option<&'a mut Others<K>>) -> Keys<'a, K> {
+        Keys { held: self, others }
+    }
+
+    /// The flow rests: the caller drops the keys beside the current one. What was accepted under the previous key could
+    /// not be told any more, so that nothing under it is accepted again.
+    pub fn close(&mut self) {
+        self.closed = true;
+    }
+
+    /// An attempt succeeded: it was no forgery, and is not held against the flow.
+    pub fn refund_attempt(&mut self) {
+        self.tokens = self.tokens.saturating_add(1).min(BURST);
+    }
+
+    /// Whether an attempt at a key not held is within the flow's budget at `now` (monotonic ns); takes from it.
+    pub fn may_attempt(&mut self, now: u64) -> bool {
+        let earned = now.saturating_sub(self.refilled_at) / REFILL_NS;
+        if earned > 0 {
+            self.tokens = u8::try_from(earned.saturating_add(u64::from(self.tokens))).unwrap_or(BURST).min(BURST);
+            self.refilled_at = now;
+        }
+        match self.tokens.checked_sub(1) {
+            Some(left) => {
+                self.tokens = left;
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+impl<K> Others<K> {
+    /// Whether a key is held for a switch to another generation.
+    pub fn is_ahead(&self) -> bool {
+        self.candidates.iter().any(Option::is_some)
+    }
+}
+
+impl<K> Keys<'_, K> {
     fn at(&self, place: Place) -> Option<&Slot<K>> {
         match place {
-            Place::Current => self.current.as_ref(),
-            Place::Previous => self.previous.as_ref(),
-            Place::Candidate(index) => self.candidates.get(index)?.as_ref(),
+            Place::Current => self.held.current.as_ref(),
+            Place::Previous => self.others.as_ref()?.previous.as_ref(),
+            Place::Next => self.others.as_ref()?.next.as_ref(),
+            Place::Candidate(index) => self.others.as_ref()?.candidates.get(index)?.as_ref(),
+        }
+    }
+
+    fn at_mut(&mut self, place: Place) -> Option<&mut Slot<K>> {
+        match place {
+            Place::Current => self.held.current.as_mut(),
+            Place::Previous => self.others.as_mut()?.previous.as_mut(),
+            Place::Next => self.others.as_mut()?.next.as_mut(),
+            Place::Candidate(index) => self.others.as_mut()?.candidates.get_mut(index)?.as_mut(),
         }
     }
 
     /// In the order they are tried: the generation that last authenticated first.
-    const ORDER: [Place; 2 + GENERATIONS] = [Place::Current, Place::Previous, Place::Candidate(0), Place::Candidate(1)];
+    const ORDER: [Place; 3 + GENERATIONS] =
+        [Place::Current, Place::Previous, Place::Next, Place::Candidate(0), Place::Candidate(1)];
 
     fn slots(&self) -> impl Iterator<Item = (Place, &Slot<K>)> {
         Self::ORDER.into_iter().filter_map(|place| Some((place, self.at(place)?)))
     }
 
-    /// The newest key an option authenticated under.
-    pub fn current(&self) -> Option<KeyName> {
-        self.current.as_ref().map(|slot| slot.name)
+    fn current(&self) -> Option<KeyName> {
+        self.held.current()
+    }
+
+    /// The epoch after the current one, if there is one.
+    pub fn next_name(&self) -> Option<KeyName> {
+        let current = self.current().filter(|current| usize::from(current.epoch) < EPOCH_MAX)?;
+        Some(KeyName { epoch: current.epoch.saturating_add(1), ..current })
     }
 
     /// Whether this (generation, epoch) is held.
@@ -106,9 +197,10 @@ impl<K> Receiver<K> {
     /// "Epochs below highest authenticated - 1 are refused before any key is derived or requested." A generation older
     /// than the current one is refused too: such a key is not live here, or it would be held.
     fn is_stale(&self, name: KeyName) -> bool {
+        let kept = u16::from(!self.held.closed);
         self.current().is_some_and(|current| {
             name.generation < current.generation
-                || (name.generation == current.generation && name.epoch.saturating_add(1) < current.epoch)
+                || (name.generation == current.generation && name.epoch.saturating_add(kept) < current.epoch)
         })
     }
 
@@ -122,7 +214,7 @@ impl<K> Receiver<K> {
             if slot.name.epoch != epoch || !generations.contains(&slot.name.generation) {
                 continue;
             }
-            if matches!(place, Place::Candidate(_)) && self.is_stale(slot.name) {
+            if matches!(place, Place::Next | Place::Candidate(_)) && self.is_stale(slot.name) {
                 continue;
             }
             if slot.window.check(u64::from(psn)) != Seen::New {
@@ -156,41 +248,34 @@ impl<K> Receiver<K> {
     }
 
     /// The key of this name.
-    pub fn key(&self, name: KeyName) -> Option<&K> {
-        self.slots().find(|(_, slot)| slot.name == name).map(|(_, slot)| &slot.key)
-    }
-
-    /// Whether an attempt at a key not held is within the flow's budget at `now` (monotonic ns); takes from it.
-    pub fn may_attempt(&mut self, now: u64) -> bool {
-        let earned = now.saturating_sub(self.refilled_at) / REFILL_NS;
-        if earned > 0 {
-            self.tokens = u8::try_from(earned.saturating_add(u64::from(self.tokens))).unwrap_or(BURST).min(BURST);
-            self.refilled_at = now;
-        }
-        match self.tokens.checked_sub(1) {
-            Some(left) => {
-                self.tokens = left;
-                true
-            }
-            None => false,
-        }
+    pub fn key(&mut self, name: KeyName) -> Option<&mut K> {
+        let (place, _) = self.slots().find(|(_, slot)| slot.name == name)?;
+        self.at_mut(place).map(|slot| &mut slot.key)
     }
 
     /// Holds a key that was installed or derived. A key for a (generation, epoch) already held, or stale, changes
     /// nothing and is handed back: "installing a key for an existing (flow, epoch) resets neither counter nor window".
+    ///
+    /// Without room for keys beside the current one, none is held that is not in use.
     pub fn install(&mut self, name: KeyName, key: K) -> Result<(), K> {
         if self.holds(name) || self.is_stale(name) {
             return Err(key);
         }
+        let is_next = self.next_name() == Some(name);
+        let Some(others) = &mut self.others else { return Err(key) };
+        if is_next {
+            others.next = Some(Slot { name, key, window: Window::new() });
+            return Ok(());
+        }
         let same =
-            self.candidates.iter().position(|c| c.as_ref().is_some_and(|s| s.name.generation == name.generation));
-        let free = || self.candidates.iter().position(Option::is_none);
+            others.candidates.iter().position(|c| c.as_ref().is_some_and(|s| s.name.generation == name.generation));
+        let free = || others.candidates.iter().position(Option::is_none);
         let index = same.or_else(free).unwrap_or_else(|| {
             let generation = |slot: &Option<Slot<K>>| slot.as_ref().map_or(0, |s| s.name.generation);
-            let oldest = self.candidates.iter().enumerate().min_by_key(|(_, slot)| generation(slot));
+            let oldest = others.candidates.iter().enumerate().min_by_key(|(_, slot)| generation(slot));
             oldest.map_or(0, |(index, _)| index)
         });
-        if let Some(place) = self.candidates.get_mut(index) {
+        if let Some(place) = others.candidates.get_mut(index) {
             *place = Some(Slot { name, key, window: Window::new() });
         }
         Ok(())
@@ -198,26 +283,34 @@ impl<K> Receiver<K> {
 
     /// Records that an option of this PSN authenticated under this key, and makes the key current if it is newer.
     pub fn authenticated(&mut self, name: KeyName, psn: u16) {
-        let Some((place, _)) = self.slots().find(|(_, slot)| slot.name == name) else { return };
-        if let Place::Candidate(index) = place {
-            let slot = self.candidates.get_mut(index).and_then(Option::take);
-            if self.current.as_ref().is_none_or(|current| current.name < name) {
-                self.previous = self.current.take();
-                self.current = slot;
-            } else if self.previous.as_ref().is_none_or(|previous| previous.name < name) {
-                self.previous = slot;
+        let Some((mut place, _)) = self.slots().find(|(_, slot)| slot.name == name) else { return };
+        if let (Place::Next | Place::Candidate(_), Some(others)) = (place, &mut self.others) {
+            let slot = match place {
+                Place::Candidate(index) => others.candidates.get_mut(index).and_then(Option::take),
+                _ => others.next.take(),
+            };
+            if self.held.current.as_ref().is_none_or(|current| current.name < name) {
+                others.previous = self.held.current.take();
+                self.held.current = slot;
+                self.held.closed = false;
+                place = Place::Current;
+            } else if others.previous.as_ref().is_none_or(|previous| previous.name < name) {
+                others.previous = slot;
+                place = Place::Previous;
             }
         }
-        let slots = [&mut self.current, &mut self.previous];
-        if let Some(slot) = slots.into_iter().flatten().find(|slot| slot.name == name) {
+        if let Some(slot) = self.at_mut(place) {
             slot.window.mark(u64::from(psn));
         }
     }
 
     /// Drops every key of a generation.
     pub fn forget(&mut self, generation: u64) {
-        let candidates = self.candidates.iter_mut();
-        for slot in [&mut self.current, &mut self.previous].into_iter().chain(candidates) {
+        let others = self.others.as_mut().map(|others| {
+            let [a, b] = &mut others.candidates;
+            [&mut others.previous, &mut others.next, a, b]
+        });
+        for slot in [&mut self.held.current].into_iter().chain(others.into_iter().flatten()) {
             if slot.as_ref().is_some_and(|s| s.name.generation == generation) {
                 *slot = None;
             }
@@ -238,8 +331,38 @@ mod tests {
         KeyName { generation, epoch }
     }
 
-    fn adopted(names: &[KeyName]) -> Receiver<u32> {
-        let mut r = Receiver::default();
+    /// The keys of a flow in use.
+    #[derive(Default)]
+    struct Held(Receiver<u32>, Others<u32>);
+
+    impl Held {
+        fn keys(&mut self) -> Keys<'_, u32> {
+            self.0.with(Some(&mut self.1))
+        }
+
+        fn install(&mut self, name: KeyName, key: u32) -> Result<(), u32> {
+            self.keys().install(name, key)
+        }
+
+        fn authenticated(&mut self, name: KeyName, psn: u16) {
+            self.keys().authenticated(name, psn);
+        }
+
+        fn plan(&mut self, generations: &[u64], epoch: u16, psn: u16) -> Plan {
+            self.keys().plan(generations, epoch, psn)
+        }
+
+        fn missing(&mut self, generations: &[u64], epoch: u16) -> Result<KeyName, Refusal> {
+            self.keys().missing(generations, epoch)
+        }
+
+        fn holds(&mut self, name: KeyName) -> bool {
+            self.keys().holds(name)
+        }
+    }
+
+    fn adopted(names: &[KeyName]) -> Held {
+        let mut r = Held::default();
         for (n, name) in names.iter().enumerate() {
             r.install(*name, n as u32).unwrap();
             r.authenticated(*name, 10);
@@ -283,7 +406,7 @@ mod tests {
     /// held already.
     #[test]
     fn the_older_generation_is_found_behind_a_key_held_ahead() {
-        let mut r = Receiver::default();
+        let mut r = Held::default();
         r.install(name(2, 0), 2).unwrap();
         assert_eq!(r.plan(&[2, 1], 0, 5).tries, [Some(name(2, 0)), None]);
         assert_eq!(r.missing(&[2, 1], 0), Ok(name(1, 0)));
@@ -299,13 +422,32 @@ mod tests {
     fn a_candidate_is_adopted_only_by_authentication() {
         let mut r = adopted(&[name(1, 0)]);
         r.install(name(1, 7), 99).unwrap();
-        assert_eq!(r.current(), Some(name(1, 0)));
+        assert_eq!(r.0.current(), Some(name(1, 0)));
         // a forged epoch does not push out the live one
         r.install(name(1, 8), 98).unwrap();
         assert!(r.holds(name(1, 0)) && !r.holds(name(1, 7)));
         r.authenticated(name(1, 8), 1);
-        assert_eq!(r.current(), Some(name(1, 8)));
+        assert_eq!(r.0.current(), Some(name(1, 8)));
         assert!(r.holds(name(1, 0)), "the previous key stays for late packets");
+    }
+
+    #[test]
+    fn forged_epochs_do_not_push_out_the_next_one() {
+        let mut r = adopted(&[name(1, 0)]);
+        r.install(name(1, 1), 5).unwrap();
+        for epoch in 2..9 {
+            r.install(name(1, epoch), 99).unwrap();
+        }
+        assert!(r.holds(name(1, 1)) && r.holds(name(1, 8)) && !r.holds(name(1, 7)));
+        assert_eq!(r.plan(&[1], 1, 3).tries, [Some(name(1, 1)), None]);
+        r.authenticated(name(1, 1), 3);
+        assert_eq!(r.0.current(), Some(name(1, 1)));
+        assert!(r.plan(&[1], 1, 3).replayed);
+        // late packets of the epoch before, and the next step
+        assert_eq!(r.plan(&[1], 0, 11).tries, [Some(name(1, 0)), None]);
+        r.install(name(1, 2), 6).unwrap();
+        r.authenticated(name(1, 2), 4);
+        assert_eq!(r.missing(&[1], 0), Err(Refusal::StaleEpoch));
     }
 
     #[test]
@@ -322,8 +464,34 @@ mod tests {
         assert_eq!(r.plan(&[2, 1], 0, 11).tries, [Some(name(1, 0)), Some(name(2, 0))]);
         r.authenticated(name(2, 0), 11);
         assert_eq!(r.plan(&[2, 1], 0, 12).tries, [Some(name(2, 0)), Some(name(1, 0))]);
-        r.forget(1);
+        r.keys().forget(1);
         assert_eq!(r.plan(&[2], 0, 12).tries, [Some(name(2, 0)), None]);
+    }
+
+    /// The window of the previous key goes with it: what it had seen must not be taken once more under a new one.
+    #[test]
+    fn a_flow_that_rests_takes_nothing_older_than_its_current_key() {
+        let mut r = adopted(&[name(1, 3), name(1, 4)]);
+        assert!(r.plan(&[1], 3, 10).replayed);
+        r.0.close();
+        r.1 = Others::default();
+        assert_eq!(r.plan(&[1], 3, 10).tries, [None, None]);
+        assert_eq!(r.missing(&[1], 3), Err(Refusal::StaleEpoch));
+        assert_eq!(r.install(name(1, 3), 7), Err(7));
+        // the current one goes on, with its window
+        assert!(r.plan(&[1], 4, 10).replayed);
+        assert_eq!(r.plan(&[1], 4, 11).tries, [Some(name(1, 4)), None]);
+        // and after the next step the one before is kept again
+        r.install(name(1, 5), 8).unwrap();
+        r.authenticated(name(1, 5), 1);
+        assert_eq!(r.plan(&[1], 4, 11).tries, [Some(name(1, 4)), None]);
+    }
+
+    #[test]
+    fn without_room_for_others_no_key_is_taken() {
+        let mut r = Receiver::<u32>::default();
+        assert_eq!(r.with(None).install(name(1, 0), 5), Err(5));
+        assert_eq!(r.with(None).missing(&[1], 0), Ok(name(1, 0)));
     }
 
     #[test]

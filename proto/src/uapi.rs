@@ -24,6 +24,8 @@ pub const KEY_MAX: usize = 32;
 pub const PRK_MAX: usize = 64;
 /// Largest epoch; past it a flow needs a new secret.
 pub const EPOCH_MAX: usize = 4095;
+/// Buckets of a histogram of delays. Bucket 0 is below 1024 ns, 2n+1 begins at 2^(10+n) ns, 2n+2 at 1.5 * 2^(10+n) ns.
+pub const HISTOGRAM_BUCKETS: usize = 56;
 
 /// What a packet carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -567,7 +569,7 @@ impl Event {
 
 /// Commands and notifications.
 pub mod cmd {
-    /// Replace all rules. Nothing changes when any rule is wrong; no rules turns the namespace off. flows-max and idle stay as they are where they are absent.
+    /// Replace all rules. Nothing changes when any rule is wrong; no rules turns the namespace off. flows-max, idle and rest stay as they are where they are absent.
     pub const POLICY_SET: u8 = 1;
     /// The policy in force.
     pub const POLICY_GET: u8 = 2;
@@ -772,9 +774,13 @@ pub mod attr {
         pub const PEER_IDLE: u16 = 8;
         /// The secrets held now (answers only).
         pub const SECRET: u16 = 9;
+        /// Options after which an epoch ends. Absent, it ends when the PSN wraps, as it always does at the latest. Set alike on both hosts, so that each has the other's next key before it is needed.
+        pub const EPOCH_PACKETS: u16 = 10;
+        /// Seconds after which an epoch ends, likewise.
+        pub const EPOCH_SECONDS: u16 = 11;
 
         /// Bounds of each attribute, by number.
-        pub static RULES: [Rule; 10] = [
+        pub static RULES: [Rule; 12] = [
             Rule { name: "", kind: Kind::Flag, least: 0, most: 0 },
             Rule { name: "name", kind: Kind::Text, least: 1, most: 63 },
             Rule { name: "profile", kind: Kind::U8, least: 2, most: 2 },
@@ -785,6 +791,8 @@ pub mod attr {
             Rule { name: "remote", kind: Kind::Nest, least: 0, most: 0 },
             Rule { name: "peer-idle", kind: Kind::U32, least: 0, most: 86400 },
             Rule { name: "secret", kind: Kind::Nest, least: 0, most: 0 },
+            Rule { name: "epoch-packets", kind: Kind::U32, least: 1, most: 65535 },
+            Rule { name: "epoch-seconds", kind: Kind::U32, least: 1, most: 86400 },
         ];
     }
 
@@ -929,14 +937,17 @@ pub mod attr {
         pub const FLOWS_MAX: u16 = 3;
         /// Seconds after which an idle flow may be dropped.
         pub const IDLE: u16 = 4;
+        /// Seconds without a packet after which a flow gives up its send times, histograms and prepared keys. They are made anew when it goes on.
+        pub const REST: u16 = 5;
 
         /// Bounds of each attribute, by number.
-        pub static RULES: [Rule; 5] = [
+        pub static RULES: [Rule; 6] = [
             Rule { name: "", kind: Kind::Flag, least: 0, most: 0 },
             Rule { name: "forbid-plain", kind: Kind::Flag, least: 0, most: 0 },
             Rule { name: "rule", kind: Kind::Nest, least: 0, most: 0 },
             Rule { name: "flows-max", kind: Kind::U32, least: 1, most: 1048576 },
             Rule { name: "idle", kind: Kind::U32, least: 1, most: 86400 },
+            Rule { name: "rest", kind: Kind::U32, least: 1, most: 86400 },
         ];
     }
 
@@ -990,9 +1001,13 @@ pub mod attr {
         pub const IDLE: u16 = 22;
         /// The first packet this host saw was its own.
         pub const OUTBOUND: u16 = 23;
+        /// Samples of the round-trip time by bucket, up to the last that has any; absent once the flow rests.
+        pub const RTT_HISTOGRAM: u16 = 24;
+        /// Samples of the server delay, likewise.
+        pub const SERVER_DELAY_HISTOGRAM: u16 = 25;
 
         /// Bounds of each attribute, by number.
-        pub static RULES: [Rule; 24] = [
+        pub static RULES: [Rule; 26] = [
             Rule { name: "", kind: Kind::Flag, least: 0, most: 0 },
             Rule { name: "id", kind: Kind::Nest, least: 0, most: 0 },
             Rule { name: "mechanism", kind: Kind::U8, least: 0, most: 255 },
@@ -1017,6 +1032,8 @@ pub mod attr {
             Rule { name: "skipped", kind: Kind::Nest, least: 0, most: 0 },
             Rule { name: "idle", kind: Kind::Uint, least: 0, most: 0 },
             Rule { name: "outbound", kind: Kind::Flag, least: 0, most: 0 },
+            Rule { name: "rtt-histogram", kind: Kind::Binary, least: 0, most: 65535 },
+            Rule { name: "server-delay-histogram", kind: Kind::Binary, least: 0, most: 65535 },
         ];
     }
 

@@ -34,6 +34,21 @@ impl Window {
         Self { end: 0, bits: [0; WORDS] }
     }
 
+    /// A window in which everything below `end` counts as seen: for a flow whose window was given up.
+    pub fn seen_below(end: u64) -> Self {
+        let mut bits = [u64::MAX; WORDS];
+        // The last word's bits from `end` on are not seen yet; where that is a whole word, it is cleared on the way in.
+        if let (Some(word), rest @ 1..) = (bits.get_mut(Self::place(end).0), end % WORD_BITS) {
+            *word = !(u64::MAX << rest);
+        }
+        Self { end, bits }
+    }
+
+    /// The highest number seen.
+    pub const fn highest(&self) -> Option<u64> {
+        self.end.checked_sub(1)
+    }
+
     fn place(seq: u64) -> (usize, u64) {
         (((seq / WORD_BITS) % WORDS as u64) as usize, 1u64 << (seq % WORD_BITS))
     }
@@ -107,6 +122,23 @@ mod tests {
         let mut window = Window::new();
         for (number, (seq, want)) in cases.into_iter().enumerate() {
             assert_eq!(window.mark(seq), want, "case {number}: {seq}");
+        }
+    }
+
+    #[test]
+    fn what_was_given_up_counts_as_seen() {
+        let mut window = Window::seen_below(5000);
+        let cases = [
+            (4999, Seen::Duplicate),
+            (4000, Seen::Duplicate),
+            (3000, Seen::TooOld),
+            (5000, Seen::New),
+            (5003, Seen::New),
+            (5001, Seen::New),
+            (4998, Seen::Duplicate),
+        ];
+        for (seq, want) in cases {
+            assert_eq!(window.mark(seq), want, "{seq}");
         }
     }
 

@@ -56,7 +56,8 @@ def test_two_hosts_negotiate_and_measure_each_other(pair, helpers, results, mode
     assert set(flows) == {TCP, UDP, 58}
     for flow in flows.values():
         assert flow["mechanism"] == flow["received-mechanism"] == "v2-encrypted" and flow["accepted"] > 0
-        assert 10 <= flow["rtt"]["smoothed"] / 1e6 < 30
+        # Bounds from above are for virtual time.
+        assert 10 <= flow["rtt"]["smoothed"] / 1e6
     # Either host's key log opens everything.
     for helper in helpers:
         assert helper.key_log.stat().st_mode & 0o777 == 0o600

@@ -1,0 +1,388 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! What a flow needs for encrypted options: its association, the secret and key it sends under, its receive keys.
+//!
+//! What only a flow in use needs is apart, and given up when the flow rests: prepared ciphers, keys beside those in use,
+//! outstanding questions.
+
+use crate::acquire::{Outstanding, Question, Questions};
+use crate::association::{Association, EpochEnd};
+use crate::key::FlowKey;
+use crate::namespace::Namespace;
+use crate::proto::flow_id::FlowId;
+use crate::proto::psn::{SendCounter, Stamp};
+use crate::proto::receive::{KeyName, Keys, Others, Receiver};
+use crate::proto::uapi::{KeyDirection, Skip, EPOCH_MAX};
+use crate::secret::{Floor, Secret};
+use crate::sys::time::SECOND;
+use kernel::prelude::*;
+use kernel::sync::{rcu, Arc};
+
+/// PSNs before the end of an epoch at which the next epoch's key is asked for.
+pub(crate) const ASK_AHEAD: u16 = 16384;
+/// Where epochs end early, the next epoch's key is asked for once this part of one is left.
+const AHEAD_PART: u32 = 2;
+
+/// The key of an epoch.
+type EpochKey = (u16, FlowKey);
+
+/// What a flow sends under.
+struct Sending {
+    secret: Arc<Secret>,
+    key: Option<EpochKey>,
+    floor: Floor,
+    /// The PSN the epoch began with, and when it began, seconds.
+    began_psn: u16,
+    began_at: u32,
+}
+
+/// How near the end of an epoch is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    Far,
+    Near,
+    Reached,
+}
+
+impl Sending {
+    /// "MAY step earlier by time or count."
+    fn early_end(&self, epochs: EpochEnd, psn: u16, now: u64) -> End {
+        let used = u32::from(psn.wrapping_sub(self.began_psn));
+        let age = seconds(now).wrapping_sub(self.began_at);
+        let end = |limit: u32, reached: u32| match limit {
+            0 => End::Far,
+            limit if reached >= limit => End::Reached,
+            limit if limit.saturating_sub(reached) <= limit / AHEAD_PART => End::Near,
+            _ => End::Far,
+        };
+        match (end(u32::from(epochs.packets), used), end(epochs.seconds, age)) {
+            (End::Reached, _) | (_, End::Reached) => End::Reached,
+            (End::Far, End::Far) => End::Far,
+            _ => End::Near,
+        }
+    }
+}
+
+/// A monotonic time in seconds.
+fn seconds(now: u64) -> u32 {
+    (now / SECOND) as u32
+}
+
+/// What only a flow in use needs.
+#[derive(Default)]
+struct InUse {
+    /// The key sent under next.
+    next: Option<EpochKey>,
+    receive: Others<FlowKey>,
+    asked_send: Outstanding,
+    asked_receive: Outstanding,
+}
+
+/// A flow's protection.
+#[derive(Default)]
+pub(crate) struct Protection {
+    association: Option<Arc<Association>>,
+    association_version: u64,
+    sending: Option<Sending>,
+    receiver: Receiver<FlowKey>,
+    in_use: Option<KBox<InUse>>,
+}
+
+// "at most 640 [bytes for an idle flow] encrypted": the flow, this, and the material of two keys.
+const _: () = assert!(core::mem::size_of::<Protection>() <= 256);
+
+impl Protection {
+    /// The association that covers the flow, looked up anew when the namespace's associations changed.
+    pub(crate) fn association(
+        &mut self,
+        id: &FlowId,
+        counter: &SendCounter,
+        namespace: &Namespace,
+        section: &rcu::Guard,
+    ) -> Option<&Arc<Association>> {
+        let version = namespace.association_version();
+        if version != self.association_version {
+            let found = namespace.associations.read(section).and_then(|all| all.of(id)).cloned();
+            let same = match (&self.association, &found) {
+                (Some(old), Some(new)) => Arc::ptr_eq(&old.secrets, &new.secrets),
+                (None, None) => true,
+                _ => false,
+            };
+            if !same {
+                self.close_sending(counter);
+                self.receiver = Receiver::default();
+                self.in_use = None;
+            }
+            self.association = found;
+            self.association_version = version;
+        }
+        self.association.as_ref()
+    }
+
+    /// Likewise, for a packet on this interface.
+    pub(crate) fn association_on(
+        &mut self,
+        ifindex: u32,
+        id: &FlowId,
+        counter: &SendCounter,
+        namespace: &Namespace,
+        section: &rcu::Guard,
+    ) -> Option<Arc<Association>> {
+        self.association(id, counter, namespace, section).filter(|a| a.is_bound_to(id, ifindex)).cloned()
+    }
+
+    /// The association found last.
+    pub(crate) fn last_association(&self) -> Option<&Arc<Association>> {
+        self.association.as_ref()
+    }
+
+    /// Generation and epoch of the key sent under.
+    pub(crate) fn send_name(&self) -> Option<KeyName> {
+        let sending = self.sending.as_ref()?;
+        Some(KeyName { generation: sending.secret.generation, epoch: sending.key.as_ref()?.0 })
+    }
+
+    /// Generation and epoch of the newest key an option authenticated under.
+    pub(crate) fn receive_name(&self) -> Option<KeyName> {
+        self.receiver.current()
+    }
+
+    /// Ends sending under a secret: its key is wiped, and the epochs used do not come again.
+    pub(crate) fn close_sending(&mut self, counter: &SendCounter) {
+        if let Some(sending) = self.sending.take() {
+            sending.secret.leave(sending.floor, counter);
+        }
+        if let Some(in_use) = &mut self.in_use {
+            in_use.next = None;
+        }
+    }
+
+    /// Wipes what is held under a generation.
+    pub(crate) fn forget(&mut self, secret: &Arc<Secret>, counter: &SendCounter) {
+        self.receive_keys().forget(secret.generation);
+        if self.sending.as_ref().is_some_and(|s| Arc::ptr_eq(&s.secret, secret)) {
+            self.close_sending(counter);
+        }
+    }
+
+    /// The receive keys.
+    pub(crate) fn receive_keys(&mut self) -> Keys<'_, FlowKey> {
+        self.receiver.with(self.in_use.as_deref_mut().map(|in_use| &mut in_use.receive))
+    }
+
+    /// Whether an attempt at a receive key not held is within the flow's budget.
+    pub(crate) fn may_attempt(&mut self, now: u64) -> bool {
+        self.receiver.may_attempt(now)
+    }
+
+    /// The attempt succeeded.
+    pub(crate) fn refund_attempt(&mut self) {
+        self.receiver.refund_attempt();
+    }
+
+    fn in_use(&mut self) -> Result<&mut InUse> {
+        if self.in_use.is_none() {
+            self.in_use = Some(KBox::new(InUse::default(), GFP_ATOMIC)?);
+        }
+        self.in_use.as_deref_mut().ok_or(ENOMEM)
+    }
+
+    /// Makes certain that the next packet can be sealed, or says why not and asks for what is missing.
+    #[allow(clippy::too_many_arguments)]
+    pub(crate) fn prepare_sending(
+        &mut self,
+        id: &FlowId,
+        counter: &mut SendCounter,
+        ifindex: u32,
+        namespace: &Namespace,
+        section: &rcu::Guard,
+        now: u64,
+        questions: &mut Questions,
+    ) -> Result<(), Skip> {
+        self.association(id, counter, namespace, section);
+        let association = self.association.as_ref().ok_or(Skip::NoAssociation)?;
+        if !association.is_bound_to(id, ifindex) {
+            return Err(Skip::NoAssociation);
+        }
+        let (generation, epochs) = (association.secrets.sending_generation(), association.epochs);
+        if self.sending.as_ref().is_none_or(|s| s.secret.generation != generation) {
+            let secret = association.secrets.sending();
+            self.close_sending(counter);
+            let secret = secret.ok_or(Skip::NoKey)?;
+            let (floor, epoch) = secret.enter(id);
+            counter.enter_secret(epoch);
+            self.sending = Some(Sending { secret, key: None, floor, began_psn: 0, began_at: 0 });
+        }
+        let end = match &self.sending {
+            Some(sending) if epochs.is_early() && sending.key.is_some() => {
+                sending.early_end(epochs, counter.peek().psn, now)
+            }
+            _ => End::Far,
+        };
+        if end == End::Reached && self.has_key_after(counter) {
+            counter.step();
+        }
+        let Some(sending) = &mut self.sending else { return Err(Skip::NoKey) };
+        let Some(epoch) = counter.peek().epoch else {
+            sending.secret.exhausted();
+            return Err(Skip::Exhausted);
+        };
+        match &mut sending.key {
+            Some((held, key)) if *held == epoch => key.prepare().map_err(|_| Skip::NoMemory)?,
+            _ => self.next_key(counter.peek(), id, now, questions)?,
+        }
+        let Some(sending) = &self.sending else { return Err(Skip::NoKey) };
+        sending.secret.used_epoch(epoch);
+        if end != End::Far || counter.left_in_epoch() < u32::from(ASK_AHEAD) {
+            self.ask_ahead(epoch, id, now, questions);
+        }
+        Ok(())
+    }
+
+    /// Whether the epoch may end: the next one's key is held, or derived when it is needed. (At the last epoch the secret is
+    /// used up one way or the other.)
+    fn has_key_after(&self, counter: &SendCounter) -> bool {
+        let Some(Some((held, _))) = self.in_use.as_ref().map(|in_use| &in_use.next) else {
+            return self.sending.as_ref().is_some_and(|s| s.secret.derives());
+        };
+        u32::from(*held) == counter.floor()
+    }
+
+    /// The key of an epoch that begins: the one held ahead, one derived now, or none yet, and a question for it.
+    fn next_key(
+        &mut self,
+        Stamp { epoch, psn }: Stamp,
+        id: &FlowId,
+        now: u64,
+        questions: &mut Questions,
+    ) -> Result<(), Skip> {
+        let epoch = epoch.ok_or(Skip::Exhausted)?;
+        let next = self.in_use.as_mut().and_then(|in_use| in_use.next.take()).filter(|(e, _)| *e == epoch);
+        let nothing_received = self.receive_keys().is_empty();
+        let Some(sending) = &mut self.sending else { return Err(Skip::NoKey) };
+        sending.key = next.or_else(|| sending.secret.derive(epoch, id).map(|key| (epoch, key)));
+        (sending.began_psn, sending.began_at) = (psn, seconds(now));
+        if let Some((_, key)) = &mut sending.key {
+            return key.prepare().map_err(|_| Skip::NoMemory);
+        }
+        if sending.secret.derives() {
+            return Err(Skip::NoMemory);
+        }
+        let generation = sending.secret.generation;
+        let association = self.association.as_ref().ok_or(Skip::NoAssociation)?.name;
+        let in_use = self.in_use().map_err(|_| Skip::NoMemory)?;
+        let question = |epoch, direction| Question {
+            association,
+            name: KeyName { generation, epoch },
+            direction,
+            flow: *id,
+            stranger: false,
+        };
+        if in_use.asked_send.asks(KeyName { generation, epoch }, now) {
+            questions.add(question(epoch, KeyDirection::Send));
+        }
+        // The peer will send under its own first epoch soon: have that key before it is needed.
+        if nothing_received && in_use.asked_receive.asks(KeyName { generation, epoch: 0 }, now) {
+            questions.add(question(0, KeyDirection::Receive));
+        }
+        Err(Skip::NoKey)
+    }
+
+    /// The epoch ends soon: asks for the key of the next one, if it has to be asked for and is not held.
+    fn ask_ahead(&mut self, epoch: u16, id: &FlowId, now: u64, questions: &mut Questions) {
+        let Some(sending) = self.sending.as_ref().filter(|s| !s.secret.derives()) else { return };
+        let generation = sending.secret.generation;
+        let Some(next) = epoch.checked_add(1).filter(|next| usize::from(*next) <= EPOCH_MAX) else { return };
+        let Some(association) = self.association.as_ref().map(|a| a.name) else { return };
+        let Ok(in_use) = self.in_use() else { return };
+        let name = KeyName { generation, epoch: next };
+        if in_use.next.is_none() && in_use.asked_send.asks(name, now) {
+            questions.add(Question { association, name, direction: KeyDirection::Send, flow: *id, stranger: false });
+        }
+    }
+
+    /// The key sent under in an epoch, if that is the epoch in use.
+    pub(crate) fn key_of_epoch(&self, epoch: u16) -> Option<&FlowKey> {
+        let (held, key) = self.sending.as_ref()?.key.as_ref()?;
+        (*held == epoch).then_some(key)
+    }
+
+    /// Holds a sending key that the helper installed, if it is for the epoch the flow is in or the next one. One that is
+    /// held already changes nothing. False if the flow has no use for it.
+    pub(crate) fn install_sending(&mut self, counter: &SendCounter, name: KeyName, key: FlowKey) -> Result<bool> {
+        let Some(current) = counter.peek().epoch else { return Ok(false) };
+        let Some(sending) = self.sending.as_mut().filter(|s| s.secret.generation == name.generation) else {
+            return Ok(false);
+        };
+        let held = |slot: &Option<EpochKey>| slot.as_ref().is_some_and(|(epoch, _)| *epoch == name.epoch);
+        if held(&sending.key) {
+            return Ok(true);
+        }
+        if name.epoch == current {
+            sending.key = Some((name.epoch, key));
+        } else if name.epoch == current.saturating_add(1) {
+            let in_use = self.in_use()?;
+            if !held(&in_use.next) {
+                in_use.next = Some((name.epoch, key));
+            }
+        } else {
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
+    /// Holds a receive key. One that is held already, or too old, changes nothing.
+    pub(crate) fn install_receiving(&mut self, name: KeyName, key: FlowKey) -> Result {
+        self.in_use()?;
+        // What is not taken is wiped here.
+        let _ = self.receive_keys().install(name, key);
+        Ok(())
+    }
+
+    /// A receive key is needed: derives it, or asks for it. True if it is held now.
+    pub(crate) fn want_receive(
+        &mut self,
+        association: &Association,
+        name: KeyName,
+        id: &FlowId,
+        now: u64,
+        stranger: bool,
+        questions: &mut Questions,
+    ) -> bool {
+        let Some(held) = association.secrets.get(name.generation) else { return false };
+        if held.secret.derives() {
+            let Some(key) = held.secret.derive(name.epoch, &id.reversed()) else { return false };
+            return self.install_receiving(name, key).is_ok() && self.receive_keys().holds(name);
+        }
+        let Ok(in_use) = self.in_use() else { return false };
+        if in_use.asked_receive.asks(name, now) {
+            questions.add(Question {
+                association: association.name,
+                name,
+                direction: KeyDirection::Receive,
+                flow: *id,
+                stranger,
+            });
+        }
+        false
+    }
+
+    /// The flow rests: prepared ciphers go, and keys beside those in use, unless one is held for a switch to come.
+    pub(crate) fn rest(&mut self) {
+        if self.in_use.as_ref().is_some_and(|in_use| !in_use.receive.is_ahead()) {
+            self.receiver.close();
+            self.in_use = None;
+        }
+        if let Some((_, key)) = self.sending.as_mut().and_then(|sending| sending.key.as_mut()) {
+            key.rest();
+        }
+        if let Some(key) = self.receiver.current_key() {
+            key.rest();
+        }
+    }
+
+    /// Least time the flow keeps its state after its last packet, ns.
+    pub(crate) fn least_age(&self) -> u64 {
+        self.sending.as_ref().map_or(0, |s| s.secret.least_age())
+    }
+}

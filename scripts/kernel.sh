@@ -167,6 +167,8 @@ remove_replaced_kernels() {
         [ -d "$old/debs" ] || continue
         ! cut -d' ' -f1 "$CACHE/stamps/stock"* | grep -qxF "$release" || continue
         say "removing ${old%/}, which a newer kernel has replaced"
-        rm -rf "$old" "$ROOTFS/lib/modules/$release" "$CACHE/stamps/"{debs,image,source,kdir}-"$release"
+        rm -rf "$old" "$ROOTFS/lib/modules/$release" "$CACHE/stamps/"{debs,image,source,kdir,custom-*}-"$release"
     done
+    # Modules of kernels of our own went with them.
+    [ ! -d "$ROOTFS/lib/modules" ] || find "$ROOTFS/lib/modules" -maxdepth 1 -xtype l -delete
 }

@@ -76,10 +76,10 @@ once() {
     mv "$stamp.new" "$stamp"
 }
 
-# alone: one set-up at a time in this cache; another run waits for the first.
+# alone [WORK]: one set-up at a time in this cache, or one run of that work; another waits for the first.
 alone() {
     mkdir -p "$CACHE"
-    exec 9>"$CACHE/lock"
+    exec 9>"$CACHE/lock${1:+-$1}"
     flock --nonblock 9 && return 0
     say "another set-up is using $CACHE; waiting for it to end"
     flock 9

@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import shutil
 import statistics
 import sys
 from pathlib import Path
@@ -40,8 +41,14 @@ FLOWS_FOR_BYTES = 1000
 TARGET_BYTES = {"v2": 256, "v2-encrypted": 640}
 
 
+# Repetitions so far: profile.c writes a section of each.
+sections = 0
+
+
 def exchange(pair, client, server, flows=0, rounds=ROUNDS, repetitions=REPETITIONS):
     """Instructions of each repetition, per packet."""
+    global sections
+    sections += repetitions
     said = run(OUT / "exchange", *(f"/run/netns/{host.name}" for host in pair.hosts), client, server, flows, rounds, repetitions)
     return [int(line) / (2 * rounds) for line in said.split()]
 
@@ -158,7 +165,10 @@ def row(name, repetitions):
     with Pair() as pair, way.setup(pair):
         exchange(pair, way.client, way.server, rounds=WARM_UP, repetitions=1)
         counted = exchange(pair, way.client, way.server, repetitions=repetitions)
-    return {"name": name, "says": way.says, "packet": statistics.median(counted), "least": min(counted), "most": max(counted)}
+        # The module's functions are named while it is loaded.
+        shutil.copy("/proc/kallsyms", OUT / f"{name}.symbols")
+    return {"name": name, "says": way.says, "packet": statistics.median(counted), "least": min(counted), "most": max(counted),
+            "section": sections - 1, "packets": 2 * ROUNDS}
 
 
 def rows(names, repetitions):
@@ -273,7 +283,6 @@ def main():
     parser.add_argument("--repetitions", type=int, default=REPETITIONS, help="of the exchange, of which the median counts (%(default)s)")
     parser.add_argument("--flows", default="1,10000", help="numbers of flows alive, the first of which is compared with; empty for none (%(default)s)")
     parser.add_argument("--mechanisms", default="v2,v2-encrypted", help="whose flows (%(default)s)")
-    parser.add_argument("--symbols", action="store_true", help="leave the kernel's symbols for a profile")
     arguments = parser.parse_args()
     names = [name for name in arguments.rows.split(",") if name]
     if unknown := set(names) - set(WAYS):

@@ -2,7 +2,7 @@
 /*
  * A TCG plugin of QEMU: counts how often each piece of code is executed between the two marks of exchange.c, and appends
  * to the file named by out= one section per stretch between them: "begin", then "ADDRESS INSTRUCTIONS EXECUTIONS" per
- * block of translated code, then "end".
+ * block of translated code, followed by " FROM:TIMES" for the blocks that it was come to from, then "end".
  *
  * QEMU's header of this interface is not packaged for the Debian tree; what is used of it is declared here
  * (QEMU documentation, "QEMU TCG Plugins").
@@ -37,29 +37,51 @@ __attribute__((visibility("default"))) int qemu_plugin_install(qemu_plugin_id_t 
 static const uint8_t mark_begin[] = { 0x0f, 0x1f, 0x80, 0x50, 0x44, 0x56, 0x32 };
 static const uint8_t mark_end[] = { 0x0f, 0x1f, 0x80, 0x51, 0x44, 0x56, 0x32 };
 
+/* Blocks that one is come to from; of more than these the rest goes untold. */
+#define ORIGINS 16
+
 /* One block of translated code. Code that is translated again gets another; QEMU may go on with the old one. */
 struct block {
 	struct block *next;
 	uint64_t address, executions;
 	size_t instructions;
+	struct {
+		uint64_t address, times;
+	} from[ORIGINS];
 };
 
 static struct block *blocks;
+static uint64_t last;
 static bool counting;
 static FILE *out;
 
 static void executed(unsigned int cpu, void *data)
 {
+	struct block *block = data;
+
 	(void)cpu;
-	if (counting)
-		((struct block *)data)->executions++;
+	if (!counting)
+		return;
+	block->executions++;
+	for (size_t at = 0; at < ORIGINS; at++) {
+		if (!block->from[at].times)
+			block->from[at].address = last;
+		if (block->from[at].address == last) {
+			block->from[at].times++;
+			break;
+		}
+	}
+	last = block->address;
 }
 
 static void begin(unsigned int cpu, void *data)
 {
 	(void)cpu, (void)data;
-	for (struct block *block = blocks; block; block = block->next)
+	for (struct block *block = blocks; block; block = block->next) {
 		block->executions = 0;
+		memset(block->from, 0, sizeof(block->from));
+	}
+	last = 0;
 	counting = true;
 }
 
@@ -68,9 +90,14 @@ static void end(unsigned int cpu, void *data)
 	(void)cpu, (void)data;
 	counting = false;
 	fputs("begin\n", out);
-	for (struct block *block = blocks; block; block = block->next)
-		if (block->executions)
-			fprintf(out, "%" PRIx64 " %zu %" PRIu64 "\n", block->address, block->instructions, block->executions);
+	for (struct block *block = blocks; block; block = block->next) {
+		if (!block->executions)
+			continue;
+		fprintf(out, "%" PRIx64 " %zu %" PRIu64, block->address, block->instructions, block->executions);
+		for (size_t at = 0; at < ORIGINS && block->from[at].times; at++)
+			fprintf(out, " %" PRIx64 ":%" PRIu64, block->from[at].address, block->from[at].times);
+		fputc('\n', out);
+	}
 	fputs("end\n", out);
 	fflush(out);
 }

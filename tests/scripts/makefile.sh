@@ -5,7 +5,7 @@
 
 mkdir -p "$SCRATCH/scripts"
 cp "$TOP/Makefile" "$SCRATCH"
-for script in setup module helper test vm clean; do
+for script in setup module helper test test-built-in bench vm clean; do
     printf '#!/bin/sh\necho "%s $* RUSTC=${RUSTC-unset} CC=${CC-unset} LLVM=${LLVM-unset} V=${V-unset} KERNEL=${PDMV2_KERNEL-unset}"\n' $script >"$SCRATCH/scripts/$script"
     chmod +x "$SCRATCH/scripts/$script"
 done
@@ -22,6 +22,8 @@ check "make builds the module" says "module  $none" make
 check "make helper" says "helper  $none" make helper
 check "make demo" says "vm *-- tests/demo/run $none" make demo
 check "make test" says "test  $none" make test
+check "make test-built-in" says "test-built-in  $none" make test-built-in
+check "make bench" says "bench  $none" make bench
 check "make clean" says "clean  $none" make clean
 check "make distclean" says "clean --all $none" make distclean
 check "make KDIR=... RUSTC=... CC=..." says "module /some/where RUSTC=r CC=c LLVM=unset V=unset KERNEL=unset" make KDIR=/some/where RUSTC=r CC=c

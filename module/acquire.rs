@@ -5,7 +5,7 @@
 //! Netlink multicast loses messages, so a question is repeated with back-off until its key is there; one question is
 //! outstanding per flow and direction, and a namespace asks only so often.
 
-use crate::association::Name;
+use crate::association::Association;
 use crate::counters::Count;
 use crate::namespace::Namespace;
 use crate::netlink::write;
@@ -16,6 +16,7 @@ use crate::sys::genl;
 use crate::sys::lock::BhLock;
 use crate::sys::time::{MILLISECOND, SECOND};
 use kernel::prelude::*;
+use kernel::sync::Arc;
 
 const FIRST_INTERVAL: u64 = 50 * MILLISECOND;
 const LONGEST_INTERVAL: u64 = 5 * SECOND;
@@ -48,10 +49,9 @@ impl Outstanding {
 }
 
 /// A question to be asked once the locks are released.
-#[derive(Clone, Copy)]
 pub(crate) struct Question {
-    /// The association, by name.
-    pub(crate) association: Name,
+    /// The association.
+    pub(crate) association: Arc<Association>,
     /// Which key.
     pub(crate) name: KeyName,
     /// Whose packets it protects.
@@ -75,9 +75,10 @@ impl Questions {
     }
 
     /// Asks them.
-    pub(crate) fn ask(self, namespace: &Namespace, now: u64) {
-        for question in self.0.into_iter().flatten() {
-            question.ask(namespace, now);
+    #[inline]
+    pub(crate) fn ask(&self, namespace: &Namespace, now: u64) {
+        if self.0.iter().any(Option::is_some) {
+            self.0.iter().flatten().for_each(|question| question.ask(namespace, now));
         }
     }
 }
@@ -111,12 +112,13 @@ impl Budget {
 pub(crate) type SharedBudget = KBox<BhLock<Budget>>;
 
 impl Question {
+    #[cold]
     fn ask(&self, namespace: &Namespace, now: u64) {
         if !self.stranger && !namespace.acquires.lock().take(now) {
             return;
         }
         let sent = genl::notify(namespace.net, group::KEYS, cmd::ACQUIRE, |m| {
-            m.text(attr::key::ASSOCIATION, self.association.as_str())?;
+            m.text(attr::key::ASSOCIATION, self.association.name.as_str())?;
             m.u64(attr::key::GENERATION, self.name.generation)?;
             m.u8(attr::key::DIRECTION, self.direction as u8)?;
             write::flow_id(m, attr::key::FLOW, &self.flow)?;

@@ -2,23 +2,24 @@
 
 //! Events for operators and the helper (draft-ietf-ippm-encrypted-pdmv2 section 7.3), by netlink multicast, rate limited.
 
-use crate::association::Name;
+use crate::association::Association;
 use crate::namespace::Namespace;
 use crate::netlink::write;
 use crate::proto::flow_id::FlowId;
 use crate::proto::uapi::{attr, cmd, group, Event, Refusal};
 use crate::sys::genl;
+use kernel::sync::Arc;
 
 /// Refusals of one reason on one flow that make a burst.
 pub(crate) const BURST: u32 = 16;
 
 /// What happened, to be told once the locks are released.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(crate) struct Notice {
     /// What.
     pub(crate) event: Event,
     /// The association it concerns.
-    pub(crate) association: Option<Name>,
+    pub(crate) association: Option<Arc<Association>>,
     /// The generation it concerns.
     pub(crate) generation: Option<u64>,
     /// The flow it concerns.
@@ -40,8 +41,8 @@ impl Notice {
         }
         genl::notify(namespace.net, group::EVENTS, cmd::EVENT, |m| {
             m.u8(attr::notice::EVENT, self.event as u8)?;
-            if let Some(name) = &self.association {
-                m.text(attr::notice::ASSOCIATION, name.as_str())?;
+            if let Some(association) = &self.association {
+                m.text(attr::notice::ASSOCIATION, association.name.as_str())?;
             }
             if let Some(generation) = self.generation {
                 m.u64(attr::notice::GENERATION, generation)?;
@@ -71,9 +72,10 @@ impl Notices {
     }
 
     /// Tells them.
-    pub(crate) fn tell(self, namespace: &Namespace, now: u64) {
-        for notice in self.0.into_iter().flatten() {
-            notice.tell(namespace, now);
+    #[inline]
+    pub(crate) fn tell(&self, namespace: &Namespace, now: u64) {
+        if self.0.iter().any(Option::is_some) {
+            self.0.iter().flatten().for_each(|notice| notice.tell(namespace, now));
         }
     }
 }

@@ -276,7 +276,7 @@ impl Arrived<'_> {
         }
         if association.secrets.first_authenticated(name.generation) {
             notices.add(Notice {
-                association: Some(association.name),
+                association: Some(association.clone()),
                 generation: Some(name.generation),
                 ..Notice::of(Event::Authenticated)
             });

@@ -245,7 +245,7 @@ impl Namespace {
             index += 1;
             if let Some(secret) = association.secrets.sending() {
                 if let Some(event) = secret.notice(now) {
-                    let (association, generation) = (Some(association.name), Some(secret.generation));
+                    let (association, generation) = (Some(association.clone()), Some(secret.generation));
                     Notice { association, generation, ..Notice::of(event) }.tell(self, now);
                 }
             }

@@ -269,10 +269,10 @@ impl Protection {
             return Err(Skip::NoMemory);
         }
         let generation = sending.secret.generation;
-        let association = self.association.as_ref().ok_or(Skip::NoAssociation)?.name;
+        let association = self.association.clone().ok_or(Skip::NoAssociation)?;
         let in_use = self.in_use().map_err(|_| Skip::NoMemory)?;
         let question = |epoch, direction| Question {
-            association,
+            association: association.clone(),
             name: KeyName { generation, epoch },
             direction,
             flow: *id,
@@ -293,7 +293,7 @@ impl Protection {
         let Some(sending) = self.sending.as_ref().filter(|s| !s.secret.derives()) else { return };
         let generation = sending.secret.generation;
         let Some(next) = epoch.checked_add(1).filter(|next| usize::from(*next) <= EPOCH_MAX) else { return };
-        let Some(association) = self.association.as_ref().map(|a| a.name) else { return };
+        let Some(association) = self.association.clone() else { return };
         let Ok(in_use) = self.in_use() else { return };
         let name = KeyName { generation, epoch: next };
         if in_use.next.is_none() && in_use.asked_send.asks(name, now) {
@@ -342,7 +342,7 @@ impl Protection {
     /// A receive key is needed: derives it, or asks for it. True if it is held now.
     pub(crate) fn want_receive(
         &mut self,
-        association: &Association,
+        association: &Arc<Association>,
         name: KeyName,
         id: &FlowId,
         now: u64,
@@ -357,7 +357,7 @@ impl Protection {
         let Ok(in_use) = self.in_use() else { return false };
         if in_use.asked_receive.asks(name, now) {
             questions.add(Question {
-                association: association.name,
+                association: association.clone(),
                 name,
                 direction: KeyDirection::Receive,
                 flow: *id,

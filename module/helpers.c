@@ -16,7 +16,7 @@
 #include <net/tcp.h>
 #include <net/xfrm.h>
 
-int pdmv2_aead_prepare(struct pdmv2_aead_key *key, const u8 *raw, size_t raw_len, size_t tag_len)
+int pdmv2_aes_gcm_prepare(struct pdmv2_aes_gcm_key *key, const u8 *raw, size_t raw_len, size_t tag_len)
 {
 #ifdef _CRYPTO_AES_GCM_H
 	return aes_gcm_preparekey(&key->key, raw, raw_len, tag_len);
@@ -25,8 +25,8 @@ int pdmv2_aead_prepare(struct pdmv2_aead_key *key, const u8 *raw, size_t raw_len
 #endif
 }
 
-void pdmv2_aead_seal(const struct pdmv2_aead_key *key, const u8 *nonce, const u8 *ad, size_t ad_len,
-		     const u8 *plain, size_t len, u8 *sealed, u8 *tag)
+void pdmv2_aes_gcm_seal(const struct pdmv2_aes_gcm_key *key, const u8 *nonce, const u8 *ad, size_t ad_len,
+			const u8 *plain, size_t len, u8 *sealed, u8 *tag)
 {
 #ifdef _CRYPTO_AES_GCM_H
 	aes_gcm_encrypt(sealed, plain, len, tag, ad, ad_len, nonce, &key->key);
@@ -35,8 +35,8 @@ void pdmv2_aead_seal(const struct pdmv2_aead_key *key, const u8 *nonce, const u8
 #endif
 }
 
-int pdmv2_aead_open(const struct pdmv2_aead_key *key, const u8 *nonce, const u8 *ad, size_t ad_len,
-		    const u8 *sealed, size_t len, const u8 *tag, u8 *plain)
+int pdmv2_aes_gcm_open(const struct pdmv2_aes_gcm_key *key, const u8 *nonce, const u8 *ad, size_t ad_len,
+		       const u8 *sealed, size_t len, const u8 *tag, u8 *plain)
 {
 #ifdef _CRYPTO_AES_GCM_H
 	return aes_gcm_decrypt(plain, sealed, len, tag, ad, ad_len, nonce, &key->key);

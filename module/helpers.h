@@ -18,21 +18,21 @@
 /* The library's AES-GCM; Linux 7.3 gave it another interface. */
 #if __has_include(<crypto/aes-gcm.h>)
 #include <crypto/aes-gcm.h>
-struct pdmv2_aead_key {
+struct pdmv2_aes_gcm_key {
 	struct aes_gcm_key key;
 };
 #else
 #include <crypto/gcm.h>
-struct pdmv2_aead_key {
+struct pdmv2_aes_gcm_key {
 	struct aesgcm_ctx key;
 };
 #endif
 
-int pdmv2_aead_prepare(struct pdmv2_aead_key *key, const u8 *raw, size_t raw_len, size_t tag_len);
-void pdmv2_aead_seal(const struct pdmv2_aead_key *key, const u8 *nonce, const u8 *ad, size_t ad_len,
-		     const u8 *plain, size_t len, u8 *sealed, u8 *tag);
-int pdmv2_aead_open(const struct pdmv2_aead_key *key, const u8 *nonce, const u8 *ad, size_t ad_len,
-		    const u8 *sealed, size_t len, const u8 *tag, u8 *plain);
+int pdmv2_aes_gcm_prepare(struct pdmv2_aes_gcm_key *key, const u8 *raw, size_t raw_len, size_t tag_len);
+void pdmv2_aes_gcm_seal(const struct pdmv2_aes_gcm_key *key, const u8 *nonce, const u8 *ad, size_t ad_len,
+			const u8 *plain, size_t len, u8 *sealed, u8 *tag);
+int pdmv2_aes_gcm_open(const struct pdmv2_aes_gcm_key *key, const u8 *nonce, const u8 *ad, size_t ad_len,
+		       const u8 *sealed, size_t len, const u8 *tag, u8 *plain);
 
 /* What is known of a packet on its way out. */
 enum pdmv2_out_fact {

@@ -4,7 +4,7 @@
 
 use crate::proto::flow_id::FlowId;
 use crate::proto::schedule::{key_info, nonce, MATERIAL_MAX};
-use crate::proto::suite::Suite;
+use crate::proto::suite::{Aead, Suite};
 use crate::proto::uapi::{Profile, KEY_MAX, NONCE_LEN};
 use crate::proto::wire::{AAD_LEN, SEALED_LEN, V2_INTERIOR_LEN};
 use crate::sys::aead;
@@ -16,13 +16,13 @@ use kernel::prelude::*;
 /// Key material where it stays: a move would leave a copy behind. Wiped when dropped.
 struct Material {
     key: [u8; KEY_MAX],
-    key_len: u8,
+    aead: Aead,
     base_nonce: [u8; NONCE_LEN],
 }
 
 impl Material {
     fn key(&self) -> &[u8] {
-        self.key.get(..usize::from(self.key_len)).unwrap_or(&[])
+        self.key.get(..self.aead.key_len()).unwrap_or(&[])
     }
 }
 
@@ -40,26 +40,29 @@ pub(crate) struct FlowKey {
 }
 
 impl FlowKey {
-    /// From key material that the helper derived.
-    pub(crate) fn new(key: &[u8], base_nonce: &[u8; NONCE_LEN]) -> Result<Self> {
-        let empty = Material { key: [0; KEY_MAX], key_len: 0, base_nonce: *base_nonce };
+    /// From key material of the suite's lengths.
+    pub(crate) fn new(suite: Suite, key: &[u8], base_nonce: &[u8; NONCE_LEN]) -> Result<Self> {
+        let aead = Aead::of(suite).ok_or(errno::eopnotsupp())?;
+        if key.len() != aead.key_len() {
+            return Err(EINVAL);
+        }
+        let empty = Material { key: [0; KEY_MAX], aead, base_nonce: *base_nonce };
         let mut material = KBox::new(empty, GFP_ATOMIC)?;
         material.key.get_mut(..key.len()).ok_or(EINVAL)?.copy_from_slice(key);
-        material.key_len = u8::try_from(key.len()).map_err(|_| EINVAL)?;
         let mut key = Self { material, cipher: None };
         key.prepare()?;
         Ok(key)
     }
 
     /// Derives it: `key || base_nonce = LabeledExpand(prk, "pdmv2_key", context, Nk + 12)`. `sender` has the packet's
-    /// source as its local side.
-    pub(crate) fn derive(prk: &Prk, suite: Suite, epoch: u16, sender: &FlowId) -> Result<Self> {
-        let (info, len) = key_info(suite, Profile::V2 as u8, u32::from(epoch), sender).ok_or(errno::eopnotsupp())?;
+    /// source as its local side; `epoch` is Kri in profile `v2-kri`.
+    pub(crate) fn derive(prk: &Prk, suite: Suite, profile: Profile, epoch: u32, sender: &FlowId) -> Result<Self> {
+        let (info, len) = key_info(suite, profile as u8, epoch, sender).ok_or(errno::eopnotsupp())?;
         let mut material = [0; MATERIAL_MAX];
         let derived = material.get_mut(..len).ok_or(EINVAL)?;
         prk.expand(&info, derived)?;
         let key = match derived.split_last_chunk::<NONCE_LEN>() {
-            Some((key, base_nonce)) => Self::new(key, base_nonce),
+            Some((key, base_nonce)) => Self::new(suite, key, base_nonce),
             None => Err(EINVAL),
         };
         wipe(&mut material);
@@ -69,7 +72,7 @@ impl FlowKey {
     /// Prepares the cipher, if it is not. A key that is prepared seals and opens without fail for want of memory.
     pub(crate) fn prepare(&mut self) -> Result {
         if self.cipher.is_none() {
-            let mut cipher = KBox::new(aead::Key::empty(), GFP_ATOMIC)?;
+            let mut cipher = KBox::new(aead::Key::empty(self.material.aead), GFP_ATOMIC)?;
             cipher.prepare(self.material.key())?;
             self.cipher = Some(cipher);
         }

@@ -7,7 +7,7 @@ use crate::proto::flow_id::FlowId;
 use crate::proto::prefix::Prefix;
 use crate::proto::psn::SendCounter;
 use crate::proto::suite::Suite;
-use crate::proto::uapi::{Event, SecretState, EPOCH_MAX, SECRET_ID_LEN};
+use crate::proto::uapi::{Event, Profile, SecretState, EPOCH_MAX, SECRET_ID_LEN};
 use crate::sys::errno;
 use crate::sys::hash::HashKey;
 use crate::sys::hmac::Prk;
@@ -109,7 +109,7 @@ impl Secret {
 
     /// Derives a flow's key, if the prk is here. `sender` has the packet's source as its local side.
     pub(crate) fn derive(&self, epoch: u16, sender: &FlowId) -> Option<FlowKey> {
-        FlowKey::derive(self.prk.as_deref()?, self.suite, epoch, sender).ok()
+        FlowKey::derive(self.prk.as_deref()?, self.suite, Profile::V2, u32::from(epoch), sender).ok()
     }
 
     /// Whether this host derives the keys of this secret itself.

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 
 use aes_gcm::aead::{Aead, KeyInit, Payload};
 use aes_gcm::{Aes128Gcm, Aes256Gcm};
+use aws_lc_rs::aead::{Aad, LessSafeKey, Nonce, UnboundKey, CHACHA20_POLY1305};
 use common::{key, public};
 use hpke::rand_core::{TryCryptoRng, TryRng};
 use pdmv2::hex;
@@ -21,7 +22,7 @@ use pdmv2::negotiate::{Client, Exporter, Failure, Local, Server, Step};
 use pdmv2::secret::Secret;
 use pdmv2_proto::flow_id::FlowId;
 use pdmv2_proto::schedule::nonce;
-use pdmv2_proto::suite::Suite;
+use pdmv2_proto::suite::{Aead as Cipher, Suite};
 use serde_json::{json, Value};
 
 /// Compares with the published file, or writes it.
@@ -41,32 +42,55 @@ struct Case {
     suite: Suite,
     salt: Vec<u8>,
     shared_secret: Vec<u8>,
-    epoch: u16,
+    profile: u8,
+    /// Epoch, or Kri in profile `v2-kri`.
+    epoch: u32,
     protocol: u8,
     from: (&'static str, u16),
     to: (&'static str, u16),
-    psntp: u16,
+    /// PSNTP, or the 15-bit field in profile `v2-kri`.
+    counter: u16,
     body: &'static str,
 }
 
 /// Wire profile `v2`.
-const PROFILE: u8 = 2;
+const V2: u8 = 2;
+/// Wire profile `v2-kri`.
+const V2_KRI: u8 = 3;
 /// Option type and the length of an encrypted option.
 const OPTION: [u8; 2] = [0x0f, 0x22];
 /// Reserved 0, GLOBALPTR 1, scales 0x0a and 0x14, PSNLR 7, DTLR 8, DTLS 9.
 const BODY: &str = "0000000000010a14000700080009";
+/// Scales 0x0a and 0x14, GLOBALPTR 1, PSNTP 0x1234, PSNLR 7, DTLR 8, DTLS 9.
+const KRI_BODY: &str = "0a14000000011234000700080009";
 
-fn seal(key: &[u8], nonce: &[u8; 12], aad: &[u8], body: &[u8]) -> Vec<u8> {
+fn seal(suite: Suite, key: &[u8], nonce: &[u8; 12], aad: &[u8], body: &[u8]) -> Vec<u8> {
     let payload = Payload { msg: body, aad };
-    match key.len() {
-        16 => Aes128Gcm::new_from_slice(key).unwrap().encrypt(nonce.into(), payload),
-        32 => Aes256Gcm::new_from_slice(key).unwrap().encrypt(nonce.into(), payload),
-        other => panic!("{other}"),
+    match Cipher::of(suite).unwrap() {
+        Cipher::Aes128Gcm => Aes128Gcm::new_from_slice(key).unwrap().encrypt(nonce.into(), payload).unwrap(),
+        Cipher::Aes256Gcm => Aes256Gcm::new_from_slice(key).unwrap().encrypt(nonce.into(), payload).unwrap(),
+        Cipher::ChaCha20Poly1305 => {
+            let key = LessSafeKey::new(UnboundKey::new(&CHACHA20_POLY1305, key).unwrap());
+            let mut sealed = body.to_vec();
+            let nonce = Nonce::assume_unique_for_key(*nonce);
+            key.seal_in_place_append_tag(nonce, Aad::from(aad), &mut sealed).unwrap();
+            sealed
+        }
     }
-    .unwrap()
 }
 
 impl Case {
+    /// The four bytes of the body that are always in clear.
+    fn clear(&self) -> [u8; 4] {
+        let (first, second) = match self.profile {
+            V2 => (self.epoch as u16, self.counter),
+            // "F = Kri mod 2"
+            _ => (0, self.counter << 1 | (self.epoch % 2) as u16),
+        };
+        let ([a, b], [c, d]) = ((2 << 12 | first).to_be_bytes(), second.to_be_bytes());
+        [a, b, c, d]
+    }
+
     fn compute(&self) -> Value {
         let prk = Prk::extract(self.suite, &self.salt, &Secret::new(self.shared_secret.clone())).unwrap();
         let octets = |text: &str| text.parse::<Ipv6Addr>().unwrap().octets();
@@ -77,11 +101,10 @@ impl Case {
             remote_port: self.to.1,
             protocol: self.protocol,
         };
-        let key = prk.flow_key(PROFILE, u32::from(self.epoch), &sender).unwrap();
-        let version_epoch = (2 << 12 | self.epoch).to_be_bytes();
-        let aad = [OPTION, version_epoch, self.psntp.to_be_bytes()].concat();
+        let key = prk.flow_key(self.profile, self.epoch, &sender).unwrap();
+        let aad = [&OPTION[..], &self.clear()].concat();
         let body = hex::decode(self.body).unwrap();
-        let sealed = seal(key.key.as_bytes(), &nonce(&key.base_nonce, self.psntp), &aad, &body);
+        let sealed = seal(self.suite, key.key.as_bytes(), &nonce(&key.base_nonce, self.counter), &aad, &body);
         let suite = &self.suite.id()[4..];
         json!({
             "suite": hex::encode(suite),
@@ -89,8 +112,8 @@ impl Case {
             "shared_secret": hex::encode(&self.shared_secret),
             "prk": hex::encode(prk.secret().as_bytes()),
             "secret_id": hex::encode(&prk.secret_id().unwrap()),
-            "profile": hex::encode(&[PROFILE]),
-            "epoch": hex::encode(&u32::from(self.epoch).to_be_bytes()),
+            "profile": hex::encode(&[self.profile]),
+            "epoch": hex::encode(&self.epoch.to_be_bytes()),
             "protocol": hex::encode(&[self.protocol]),
             "saddr": hex::encode(&sender.local),
             "daddr": hex::encode(&sender.remote),
@@ -98,7 +121,7 @@ impl Case {
             "dport": hex::encode(&sender.remote_port.to_be_bytes()),
             "key": hex::encode(key.key.as_bytes()),
             "base_nonce": hex::encode(&key.base_nonce),
-            "psntp": hex::encode(&self.psntp.to_be_bytes()),
+            "counter": hex::encode(&self.counter.to_be_bytes()),
             "aad": hex::encode(&aad),
             "body": self.body,
             "sealed": hex::encode(&sealed),
@@ -106,17 +129,18 @@ impl Case {
     }
 }
 
-/// Vectors (a) and (b) of docs/protocol.md, section 4, then more of the default suite.
+/// Vectors (a) and (b) of docs/protocol.md, section 4, then more of the default suite, then every KDF, AEAD and profile.
 fn cases() -> Vec<Case> {
     let a = || Case {
         suite: Suite::DEFAULT,
         salt: vec![0x11; 16],
         shared_secret: vec![0x22; 32],
+        profile: V2,
         epoch: 0,
         protocol: 17,
         from: ("fd00::1", 1000),
         to: ("fd00::2", 2000),
-        psntp: 0x1234,
+        counter: 0x1234,
         body: BODY,
     };
     let b = Case {
@@ -126,22 +150,33 @@ fn cases() -> Vec<Case> {
         protocol: 58,
         from: ("fd00::1", 0),
         to: ("fd00::2", 0),
-        psntp: 0xabcd,
+        counter: 0xabcd,
         ..a()
     };
-    vec![
+    let mut cases = vec![
         a(),
         b,
         // The other direction.
         Case { from: ("fd00::2", 2000), to: ("fd00::1", 1000), ..a() },
-        Case { epoch: 1, psntp: 0, ..a() },
-        Case { epoch: 4095, psntp: 0xffff, ..a() },
+        Case { epoch: 1, counter: 0, ..a() },
+        Case { epoch: 4095, counter: 0xffff, ..a() },
         Case { protocol: 6, from: ("2001:db8::1", 49152), to: ("2001:db8:ffff::443", 443), ..a() },
-        Case { protocol: 58, from: ("fe80::1", 0), to: ("fe80::2", 0), epoch: 2, psntp: 1, ..a() },
+        Case { protocol: 58, from: ("fe80::1", 0), to: ("fe80::2", 0), epoch: 2, counter: 1, ..a() },
         // As negotiated: a salt of 32 bytes. And none at all.
         Case { salt: (0..32).collect(), shared_secret: (32..64).collect(), ..a() },
         Case { salt: vec![], body: "ffffffffffffffffffffffffffff", ..a() },
-    ]
+    ];
+    let kri = |epoch, counter| Case { profile: V2_KRI, epoch, counter, body: KRI_BODY, ..a() };
+    for (kdf, shared_secret) in [(1, vec![0x22; 32]), (3, vec![0x22; 64])] {
+        for aead in [1, 2, 3] {
+            let suite = Suite { kdf, aead, ..Suite::DEFAULT };
+            cases.push(Case { suite, shared_secret: shared_secret.clone(), ..a() });
+            cases.push(Case { suite, shared_secret: shared_secret.clone(), ..kri(0, 0x1234) });
+        }
+    }
+    // The ends of the 15-bit field, and a Kri with F set and one beyond 16 bits.
+    cases.extend([kri(0, 1), kri(1, 0x7fff), kri(0x0001_0002, 0x4000), kri(u32::MAX, 2)]);
+    cases
 }
 
 #[test]

@@ -46,7 +46,7 @@ impl Do for Add {
             return Err(raw.wrong(format_args!("not as long as the keys of the suite")));
         }
         let base_nonce: [u8; NONCE_LEN] = attributes.need(BASE_NONCE)?.array()?;
-        let key = FlowKey::new(raw.bytes(), &base_nonce)?;
+        let key = FlowKey::new(held.secret.suite, raw.bytes(), &base_nonce)?;
 
         let section = rcu::read_lock();
         let table = namespace.table().ok_or(ENOENT)?;

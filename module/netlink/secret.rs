@@ -6,7 +6,7 @@ use super::association::named;
 use super::attributes::{Attribute, Attributes};
 use crate::namespace::Namespace;
 use crate::proto::schedule::id_info;
-use crate::proto::suite::{Suite, AEAD_AES_128_GCM, AEAD_AES_256_GCM, KDF_HKDF_SHA256};
+use crate::proto::suite::{Aead, Kdf, Suite};
 use crate::proto::uapi::{attr, cmd, KeyMode, Rule, SECRET_ID_LEN};
 use crate::secret::{was_sent_under, Secret};
 use crate::sys::errno;
@@ -41,10 +41,13 @@ impl Do for Add {
         if generation.u64() == 0 {
             return Err(generation.wrong(format_args!("generations start at 1")));
         }
-        let (kdf, aead) = (attributes.need(KDF)?, attributes.need(AEAD)?);
-        let suite = Suite { kem: attributes.need(KEM)?.u16(), kdf: kdf.u16(), aead: aead.u16() };
-        if !matches!(suite.aead, AEAD_AES_128_GCM | AEAD_AES_256_GCM) {
-            return Err(refuse(&aead, "this module has AES-GCM only", errno::eopnotsupp()));
+        // The KEM is the helper's: here it is a number in the key schedule.
+        let (kdf_attribute, aead) = (attributes.need(KDF)?, attributes.need(AEAD)?);
+        let suite = Suite { kem: attributes.need(KEM)?.u16(), kdf: kdf_attribute.u16(), aead: aead.u16() };
+        let kdf = Kdf::of(suite)
+            .ok_or_else(|| refuse(&kdf_attribute, "neither HKDF-SHA256 nor HKDF-SHA512", errno::eopnotsupp()))?;
+        if Aead::of(suite).is_none() {
+            return Err(refuse(&aead, "neither AES-GCM nor ChaCha20-Poly1305", errno::eopnotsupp()));
         }
         let prk = match (association.key_mode, attributes.get(PRK)) {
             (KeyMode::Helper, None) => None,
@@ -53,13 +56,10 @@ impl Do for Add {
             }
             (KeyMode::Kernel, _) => {
                 let prk = attributes.need(PRK)?;
-                if suite.kdf != KDF_HKDF_SHA256 {
-                    return Err(refuse(&kdf, "this module derives with HKDF-SHA256 only", errno::eopnotsupp()));
-                }
-                if Some(prk.bytes().len()) != suite.hash_len() {
+                if prk.bytes().len() != kdf.hash_len() {
                     return Err(prk.wrong(format_args!("not as long as the hash of the suite")));
                 }
-                Some(Prk::new(prk.bytes())?)
+                Some(Prk::new(kdf, prk.bytes())?)
             }
         };
         let id_attribute = attributes.need(ID)?;

@@ -15,7 +15,6 @@ pub(crate) fn ealready() -> Error {
 }
 
 /// Not a data message.
-#[cfg(pdmv2_debug)]
 pub(crate) fn ebadmsg() -> Error {
     error(bindings::EBADMSG)
 }

@@ -3,6 +3,7 @@
 //! The thin layer over the kernel's C interfaces. Everything unsafe is here, behind safe types.
 
 pub(crate) mod aead;
+mod chacha20_poly1305;
 pub(crate) mod errno;
 pub(crate) mod genl;
 pub(crate) mod hash;

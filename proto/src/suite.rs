@@ -44,19 +44,90 @@ impl Suite {
 
     /// Nh: bytes the KDF extracts, `None` for an unknown KDF.
     pub const fn hash_len(self) -> Option<usize> {
-        match self.kdf {
-            KDF_HKDF_SHA256 => Some(32),
-            KDF_HKDF_SHA512 => Some(64),
-            _ => None,
+        match Kdf::of(self) {
+            Some(kdf) => Some(kdf.hash_len()),
+            None => None,
         }
     }
 
     /// Nk: bytes of an AEAD key, `None` for an unknown AEAD.
     pub const fn key_len(self) -> Option<usize> {
-        match self.aead {
-            AEAD_AES_128_GCM => Some(16),
-            AEAD_AES_256_GCM | AEAD_CHACHA20_POLY1305 => Some(32),
+        match Aead::of(self) {
+            Some(aead) => Some(aead.key_len()),
+            None => None,
+        }
+    }
+}
+
+/// A key derivation function of the key schedule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kdf {
+    /// HKDF with SHA-256.
+    HkdfSha256,
+    /// HKDF with SHA-512.
+    HkdfSha512,
+}
+
+impl Kdf {
+    /// A suite's, if the key schedule has it.
+    pub const fn of(suite: Suite) -> Option<Self> {
+        match suite.kdf {
+            KDF_HKDF_SHA256 => Some(Self::HkdfSha256),
+            KDF_HKDF_SHA512 => Some(Self::HkdfSha512),
             _ => None,
         }
+    }
+
+    /// Nh: bytes it extracts.
+    pub const fn hash_len(self) -> usize {
+        match self {
+            Self::HkdfSha256 => 32,
+            Self::HkdfSha512 => 64,
+        }
+    }
+}
+
+/// What an option's interior is sealed by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Aead {
+    /// AES-GCM with keys of 128 bits.
+    Aes128Gcm,
+    /// AES-GCM with keys of 256 bits.
+    Aes256Gcm,
+    /// RFC 8439.
+    ChaCha20Poly1305,
+}
+
+impl Aead {
+    /// A suite's, if options can be sealed by it.
+    pub const fn of(suite: Suite) -> Option<Self> {
+        match suite.aead {
+            AEAD_AES_128_GCM => Some(Self::Aes128Gcm),
+            AEAD_AES_256_GCM => Some(Self::Aes256Gcm),
+            AEAD_CHACHA20_POLY1305 => Some(Self::ChaCha20Poly1305),
+            _ => None,
+        }
+    }
+
+    /// Nk: bytes of a key.
+    pub const fn key_len(self) -> usize {
+        match self {
+            Self::Aes128Gcm => 16,
+            Self::Aes256Gcm | Self::ChaCha20Poly1305 => 32,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The tables of RFC 9180 section 7; the numbers in between belong to others.
+    #[test]
+    fn lengths() {
+        let kdf = |kdf| Suite { kdf, ..Suite::DEFAULT }.hash_len();
+        let aead = |aead| Suite { aead, ..Suite::DEFAULT }.key_len();
+        assert_eq!([0, 1, 2, 3, 4, 0xFFFF].map(kdf), [None, Some(32), None, Some(64), None, None]);
+        assert_eq!([0, 1, 2, 3, 4, 0xFFFF].map(aead), [None, Some(16), Some(32), Some(32), None, None]);
     }
 }

@@ -806,11 +806,11 @@ pub mod attr {
         pub const GENERATION: u16 = 2;
         /// The public identifier derived from the secret.
         pub const ID: u16 = 3;
-        /// `kem`.
+        /// Key encapsulation mechanism, by its number in the HPKE registry; it enters the key schedule.
         pub const KEM: u16 = 4;
-        /// `kdf`.
+        /// Key derivation function, by its HPKE number; 1 or 3.
         pub const KDF: u16 = 5;
-        /// `aead`.
+        /// Authenticated encryption, by its HPKE number; 1, 2 or 3.
         pub const AEAD: u16 = 6;
         /// Seconds.
         pub const LIFETIME: u16 = 7;
@@ -829,7 +829,7 @@ pub mod attr {
             Rule { name: "association", kind: Kind::Text, least: 1, most: 63 },
             Rule { name: "generation", kind: Kind::U64, least: 0, most: 18446744073709551615 },
             Rule { name: "id", kind: Kind::Binary, least: 8, most: 8 },
-            Rule { name: "kem", kind: Kind::U16, least: 0, most: 65535 },
+            Rule { name: "kem", kind: Kind::U16, least: 1, most: 65535 },
             Rule { name: "kdf", kind: Kind::U16, least: 0, most: 65535 },
             Rule { name: "aead", kind: Kind::U16, least: 0, most: 65535 },
             Rule { name: "lifetime", kind: Kind::U32, least: 1, most: 4294967295 },

@@ -7,13 +7,14 @@ import os
 from family import Family, Responder, rule
 from hosts import CLIENT, SERVER, wait_until
 from opener import write_key_log
-from schedule import Secret, Tuple5
+from schedule import Secret, Suite, Tuple5
 
 MODES = ("kernel", "helper")
 
 
-def new_secret(generation=1, **suite):
-    return Secret(os.urandom(32), os.urandom(32), generation=generation, **suite)
+def new_secret(generation=1, suite=Suite(), **other):
+    """As negotiated: SharedSecret as long as the suite's hash, a salt of 32 bytes."""
+    return Secret(os.urandom(suite.hash.digest_size), os.urandom(32), suite, generation, **other)
 
 
 class Measuring:

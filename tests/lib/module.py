@@ -13,8 +13,12 @@ def is_loaded():
     return any(line.startswith("pdmv2 ") for line in Path("/proc/modules").read_text().splitlines())
 
 
-def load(*parameters):
-    run("insmod", os.environ["PDMV2_MODULE"], *parameters)
+def load(*parameters, module=None):
+    """Loads the module, or another build of it, with what it depends on, as modprobe would where it is installed."""
+    module = module or os.environ["PDMV2_MODULE"]
+    for name in filter(None, run("modinfo", "-F", "depends", module).strip().split(",")):
+        run("modprobe", name)
+    run("insmod", module, *parameters)
 
 
 def unload():

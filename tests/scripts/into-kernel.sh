@@ -114,11 +114,11 @@ in_copy() {
 configured() {
     local value=$1
     shift
-    sed '/CONFIG_CRYPTO_LIB_AES_\?GCM=/d; /CONFIG_CRYPTO_LIB_SHA256=/d' "$kdir/.config" >"$copy/.config.$value"
+    sed '/CONFIG_CRYPTO_LIB_AES_\?GCM=/d; /CONFIG_CRYPTO_LIB_\(SHA256\|SHA512\|CHACHA\|POLY1305\)=/d' "$kdir/.config" >"$copy/.config.$value"
     echo "CONFIG_IPV6_PDMV2=$value" >>"$copy/.config.$value"
     in_copy make -s KCONFIG_CONFIG=".config.$value" olddefconfig
     grep -qx "CONFIG_IPV6_PDMV2=$value" "$copy/.config.$value" && grep -qxE "CONFIG_CRYPTO_LIB_AES_?GCM=[my]" "$copy/.config.$value" &&
-        grep -qxE "CONFIG_CRYPTO_LIB_SHA256=[my]" "$copy/.config.$value"
+        [ "$(grep -cxE "CONFIG_CRYPTO_LIB_(SHA256|SHA512|CHACHA|POLY1305)=[my]" "$copy/.config.$value")" = 4 ]
 }
 check "Kconfig takes m, and selects what it needs" configured m
 check "and y" configured y

@@ -13,7 +13,8 @@ complete() {
     touch "$tree"/{Makefile,Kbuild} "$tree"/rust/{libcore,libbindings,libkernel}.rmeta "$tree/rust/libmacros.so"
     echo symbols >"$tree/Module.symvers"
     echo 7.3.4-test >"$tree/include/config/kernel.release"
-    printf 'CONFIG_%s\n' MODULES=y RUST=y IPV6=y NETFILTER=y SYSFS=y CRYPTO_LIB_SHA256=y CRYPTO_LIB_AES_GCM=m CC_IS_GCC=y OBJTOOL=y 'CC_VERSION_TEXT="kernel-gcc (Debian) 14.2.0"' \
+    printf 'CONFIG_%s\n' MODULES=y RUST=y IPV6=y NETFILTER=y SYSFS=y CRYPTO_LIB_SHA256=y CRYPTO_LIB_SHA512=y CRYPTO_LIB_AES_GCM=m \
+        CRYPTO_LIB_CHACHA=m CRYPTO_LIB_POLY1305=m CC_IS_GCC=y OBJTOOL=y 'CC_VERSION_TEXT="kernel-gcc (Debian) 14.2.0"' \
         'RUSTC_VERSION_TEXT="rustc 1.85.1 (built from a source tarball)"' >"$tree/include/config/auto.conf"
     cp /bin/true "$tree/tools/objtool/objtool"
     tool rustc 'rustc 1.85.1 (built from a source tarball)'
@@ -50,6 +51,9 @@ row "no loadable modules" "CONFIG_MODULES off" without MODULES
 row "Rust off" "CONFIG_RUST off" without RUST
 row "no netfilter" "CONFIG_NETFILTER off" without NETFILTER
 row "no AES-GCM library" "lacks the AES-GCM library" without CRYPTO_LIB_AES_GCM
+row "no SHA-512 library" "CONFIG_CRYPTO_LIB_SHA512 off" without CRYPTO_LIB_SHA512
+row "no ChaCha20 library" "CONFIG_CRYPTO_LIB_CHACHA off" without CRYPTO_LIB_CHACHA
+row "no Poly1305 library" "CONFIG_CRYPTO_LIB_POLY1305 off" without CRYPTO_LIB_POLY1305
 row "no list of symbols" "lacks Module.symvers" rm "$tree/Module.symvers"
 row "no Rust metadata" "lacks the Rust metadata (rust/libkernel.rmeta)" rm "$tree/rust/libkernel.rmeta"
 row "no macros" "lacks the Rust metadata (rust/libmacros.so)" rm "$tree/rust/libmacros.so"

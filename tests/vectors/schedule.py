@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes, hmac
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
-PROFILE_V2 = 2
+PROFILES = {"v2": 2, "v2-kri": 3}
 NONCE_LEN = 12
 KDFS = {0x0001: hashes.SHA256, 0x0003: hashes.SHA512}
 # AEAD: key length, constructor.
@@ -75,8 +75,8 @@ def secret_id(suite, prk):
     return expand(suite, prk, b"pdmv2_id", b"", 8)
 
 
-def flow_key(suite, prk, epoch, flow, profile=PROFILE_V2):
-    """Key and base nonce of one flow, direction and epoch."""
+def flow_key(suite, prk, epoch, flow, profile=PROFILES["v2"]):
+    """Key and base nonce of one flow, direction and epoch (Kri in profile v2-kri)."""
     context = struct.pack("!BIB", profile, epoch, flow.protocol)
     context += ipaddress.IPv6Address(flow.saddr).packed + ipaddress.IPv6Address(flow.daddr).packed
     context += struct.pack("!HH", flow.sport, flow.dport)
@@ -108,6 +108,7 @@ class Secret:
     salt: bytes = b""
     suite: Suite = Suite()
     generation: int = 1
+    profile: str = "v2"
 
     @property
     def prk(self):
@@ -118,4 +119,4 @@ class Secret:
         return secret_id(self.suite, self.prk)
 
     def flow_key(self, epoch, flow):
-        return flow_key(self.suite, self.prk, epoch, flow)
+        return flow_key(self.suite, self.prk, epoch, flow, PROFILES[self.profile])

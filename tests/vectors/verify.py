@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from schedule import Suite, Tuple5, expand, extract, flow_key, make_prk, seal, secret_id
+from schedule import PROFILES, Suite, Tuple5, expand, extract, flow_key, make_prk, seal, secret_id
 
 VECTORS = Path(__file__).resolve().parents[2] / "docs" / "test-vectors"
 
@@ -20,13 +20,13 @@ PRINTED = [
         "protocol": "11", **ADDRESSES, "sport": "03e8", "dport": "07d0",
         "prk": "9687eb2e09fb2dc69835d5a8f4af4c55b47716b953737a082ac283ccee578815",
         "key": "43d6df13ddce990b0a98ffbe4e82c2bc", "base_nonce": "4431f922280772b6594b6ae0",
-        "psntp": "1234", "aad": "0f2220001234", "body": BODY,
+        "counter": "1234", "aad": "0f2220001234", "body": BODY,
         "sealed": "a6fdd8299d851f098844f7c70d35af43bf20c1dfba5d90ef47a42580d076",
     },
     {
         "suite": "002000030002", "salt": "11" * 16, "shared_secret": "22" * 64, "profile": "02", "epoch": "00000123",
         "protocol": "3a", **ADDRESSES, "sport": "0000", "dport": "0000",
-        "base_nonce": "49dfb7c8e17ddd1ba95cdae7", "psntp": "abcd", "aad": "0f222123abcd", "body": BODY,
+        "base_nonce": "49dfb7c8e17ddd1ba95cdae7", "counter": "abcd", "aad": "0f222123abcd", "body": BODY,
         "sealed": "d2d0c64ecf3b23a09e950045c5f8683258fb7a02e2851df1fe0f604d30c2",
     },
 ]  # fmt: skip
@@ -53,9 +53,12 @@ def recompute(vector):
     )
     prk = make_prk(suite, bytes.fromhex(vector["salt"]), bytes.fromhex(vector["shared_secret"]))
     key, base_nonce = flow_key(suite, prk, number("epoch"), flow, number("profile"))
-    clear = (2 << 12 | number("epoch")).to_bytes(2, "big") + bytes.fromhex(vector["psntp"])
+    if number("profile") == PROFILES["v2-kri"]:
+        clear = (2 << 28 | number("counter") << 1 | number("epoch") % 2).to_bytes(4, "big")
+    else:
+        clear = (2 << 28 | number("epoch") << 16 | number("counter")).to_bytes(4, "big")
     aad = b"\x0f\x22" + clear
-    sealed = seal(suite, key, base_nonce, number("psntp"), aad, bytes.fromhex(vector["body"]))
+    sealed = seal(suite, key, base_nonce, number("counter"), aad, bytes.fromhex(vector["body"]))
     outputs = {
         "prk": prk, "secret_id": secret_id(suite, prk), "key": key, "base_nonce": base_nonce, "aad": aad, "sealed": sealed
     }  # fmt: skip

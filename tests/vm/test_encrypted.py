@@ -7,7 +7,6 @@ import traffic
 from capture import ICMPV6, TCP, UDP, read_pcap
 from hosts import CLIENT, SERVER, Capture
 from measuring import MODES, Measuring, consistent
-from schedule import Suite
 from test_plain import consecutive, echoes, mixed_traffic, placed_right
 
 
@@ -59,18 +58,6 @@ def ports(flow):
 
 def refused_of(flows):
     return {entry["reason"] for flow in flows for entry in flow.get("refused", [])}
-
-
-def test_aes_256(pair, results):
-    """The suite 0020/0001/0002, whose keys are twice as long."""
-    from measuring import new_secret
-
-    secret = new_secret(suite=Suite(aead=2))
-    with Capture(pair.client, results(".pcap")) as tap, Measuring(pair, secret=secret) as measuring:
-        assert traffic.ping(pair.client, SERVER, 5) == 5
-        options = opener.open_capture(tap.stop(), measuring.key_log(results(".keys")))
-        assert measuring.client.stats()["accepted"] == 5
-    assert len(options) == 10 and len({o.key for o in options}) == 2 and len(options[0].key) == 32
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -4,6 +4,11 @@
     pdm           0F 0A | scaleDTLR scaleDTLS PSNTP16 PSNLR16 DTLR16 DTLS16
     v2            0F 12 | ver4 epoch12 PSNTP16 | reserved16 GLOBALPTR32 scaleDTLR scaleDTLS PSNLR16 DTLR16 DTLS16
     v2-encrypted  0F 22 | ver4 epoch12 PSNTP16 | those last 14 bytes sealed, 30 bytes
+
+and in profile v2-kri, which nothing but configuration tells from v2:
+
+    v2            0F 12 | ver4 reserved12 random15 F1 | scaleDTLR scaleDTLS GLOBALPTR32 PSNTP16 PSNLR16 DTLR16 DTLS16
+    v2-encrypted  0F 22 | ver4 reserved12 random15 F1 | those last 14 bytes sealed, 30 bytes
 """
 
 import struct
@@ -28,6 +33,10 @@ class Fields:
     globalptr: int = 0
     version: int = 2
     reserved: int = 0
+    # Of profile v2-kri alone; its Kri is found by opening.
+    random: int | None = None
+    flag: int | None = None
+    kri: int | None = None
 
     @property
     def dtlr_seconds(self):
@@ -55,6 +64,20 @@ def read_v2(clear, interior):
     return Fields(psntp, psnlr, dtlr, scale_dtlr, dtls, scale_dtls, epoch, globalptr, version, reserved)
 
 
+def read_kri_clear(body):
+    """Version, reserved bits, the 15-bit field and F of a `v2-kri` body, sealed or not."""
+    first, second = struct.unpack_from("!HH", body)
+    return first >> 12, first & 0xFFF, second >> 1, second & 1
+
+
+def read_kri(clear, interior, kri=None):
+    version, reserved, random, flag = read_kri_clear(clear)
+    scale_dtlr, scale_dtls, globalptr, psntp, psnlr, dtlr, dtls = struct.unpack("!BBIHHHH", interior)
+    return Fields(
+        psntp, psnlr, dtlr, scale_dtlr, dtls, scale_dtls, 0, globalptr, version, reserved, random, flag, kri
+    )  # fmt: skip
+
+
 def write_pdm(f):
     return struct.pack("!BBHHHH", f.scale_dtlr, f.scale_dtls, f.psntp, f.psnlr, f.dtlr, f.dtls)
 
@@ -65,6 +88,14 @@ def write_clear(f):
 
 def write_interior(f):
     return struct.pack("!HIBBHHH", f.reserved, f.globalptr, f.scale_dtlr, f.scale_dtls, f.psnlr, f.dtlr, f.dtls)
+
+
+def write_kri_clear(f):
+    return struct.pack("!HH", f.version << 12 | f.reserved, f.random << 1 | f.flag)
+
+
+def write_kri_interior(f):
+    return struct.pack("!BBIHHHH", f.scale_dtlr, f.scale_dtls, f.globalptr, f.psntp, f.psnlr, f.dtlr, f.dtls)
 
 
 def aad(body):

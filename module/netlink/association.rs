@@ -2,7 +2,7 @@
 
 //! `association-set`, `association-del` and `association-get`.
 
-use super::attributes::{prefix, Attribute, Attributes};
+use super::attributes::{check_profile, prefix, Attribute, Attributes};
 use super::write;
 use crate::association::{Association, Associations, EpochEnd, Name};
 use crate::namespace::Namespace;
@@ -78,6 +78,7 @@ impl Do for Set {
         let attributes = Attributes::of(request, &RULES)?;
         let name_attribute = attributes.need(NAME)?;
         let name = name(&name_attribute)?;
+        check_profile(attributes.get(PROFILE))?;
         let local = prefixes(&attributes, LOCAL)?;
         let remote = prefixes(&attributes, REMOTE)?;
         let old = {

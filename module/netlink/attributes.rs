@@ -4,7 +4,8 @@
 
 use crate::proto::flow_id::FlowId;
 use crate::proto::prefix::Prefix;
-use crate::proto::uapi::{attr, Kind, Rule};
+use crate::proto::uapi::{attr, Kind, Profile, Rule};
+use crate::sys::errno;
 use crate::sys::genl::Request;
 use kernel::prelude::*;
 
@@ -28,6 +29,12 @@ impl<'a> Attribute<'a> {
     pub(crate) fn wrong(&self, why: core::fmt::Arguments<'_>) -> Error {
         self.request.explain(Some(self.at), format_args!("{}: {}", self.rule.name, why));
         EINVAL
+    }
+
+    /// Says that this attribute is right but cannot be had, with the error that says so.
+    pub(crate) fn refuse(&self, why: &str, error: Error) -> Error {
+        self.wrong(format_args!("{why}"));
+        error
     }
 
     fn number_value(&self) -> u64 {
@@ -202,6 +209,16 @@ pub(crate) fn prefix(attribute: &Attribute<'_>) -> Result<Prefix> {
     let length = inside.need(attr::prefix::LENGTH)?;
     Prefix::new(address, length.u8())
         .ok_or_else(|| length.wrong(format_args!("the address has bits behind the prefix")))
+}
+
+/// Refuses a wire profile that flows do not have.
+pub(crate) fn check_profile(attribute: Option<Attribute<'_>>) -> Result {
+    match attribute {
+        Some(profile) if Profile::from_u8(profile.u8()) != Some(Profile::V2) => {
+            Err(profile.refuse("flows have profile v2 only", errno::eopnotsupp()))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A 5-tuple.

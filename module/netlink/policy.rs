@@ -2,7 +2,7 @@
 
 //! `policy-set` and `policy-get`.
 
-use super::attributes::{prefix, Attribute, Attributes};
+use super::attributes::{check_profile, prefix, Attribute, Attributes};
 use super::write;
 use crate::namespace::Namespace;
 use crate::policy::{Limits, Policy};
@@ -31,6 +31,7 @@ fn ports(rule: &Attributes<'_>, first: u16, last: u16) -> Result<(u16, u16)> {
 fn rule(attribute: &Attribute<'_>, now: u64) -> Result<Rule> {
     use attr::rule::*;
     let inside = attribute.nest(&RULES)?;
+    check_profile(inside.get(PROFILE))?;
     let send = inside.need(SEND)?;
     let send = Mechanism::from_u8(send.u8()).ok_or_else(|| send.wrong(format_args!("no such mechanism")))?;
     let own = if send == Mechanism::None { 0 } else { mechanism_bit(send) };

@@ -3,7 +3,7 @@
 //! `secret-add`, `secret-activate` and `secret-del`.
 
 use super::association::named;
-use super::attributes::{Attribute, Attributes};
+use super::attributes::Attributes;
 use crate::namespace::Namespace;
 use crate::proto::schedule::id_info;
 use crate::proto::suite::{Aead, Kdf, Suite};
@@ -23,12 +23,6 @@ pub(super) struct Activate;
 /// `secret-del`.
 pub(super) struct Del;
 
-/// Says that an attribute is right but cannot be had, with the error that says so.
-fn refuse(attribute: &Attribute<'_>, why: &str, error: Error) -> Error {
-    attribute.wrong(format_args!("{why}"));
-    error
-}
-
 impl Do for Add {
     const CMD: u8 = cmd::SECRET_ADD;
     const RULES: &'static [Rule] = &RULES;
@@ -45,9 +39,9 @@ impl Do for Add {
         let (kdf_attribute, aead) = (attributes.need(KDF)?, attributes.need(AEAD)?);
         let suite = Suite { kem: attributes.need(KEM)?.u16(), kdf: kdf_attribute.u16(), aead: aead.u16() };
         let kdf = Kdf::of(suite)
-            .ok_or_else(|| refuse(&kdf_attribute, "neither HKDF-SHA256 nor HKDF-SHA512", errno::eopnotsupp()))?;
+            .ok_or_else(|| kdf_attribute.refuse("neither HKDF-SHA256 nor HKDF-SHA512", errno::eopnotsupp()))?;
         if Aead::of(suite).is_none() {
-            return Err(refuse(&aead, "neither AES-GCM nor ChaCha20-Poly1305", errno::eopnotsupp()));
+            return Err(aead.refuse("neither AES-GCM nor ChaCha20-Poly1305", errno::eopnotsupp()));
         }
         let prk = match (association.key_mode, attributes.get(PRK)) {
             (KeyMode::Helper, None) => None,
@@ -75,7 +69,7 @@ impl Do for Add {
         let secret = Secret::new(generation.u64(), id, suite, lifetime, prk, time::since_boot())?;
         association.secrets.add(secret).map_err(|error| {
             let why = if error == ENOSPC { "two secrets live already" } else { "not newer than the secrets that live" };
-            refuse(&generation, why, error)
+            generation.refuse(why, error)
         })?;
         request.reply(Self::CMD, 0, |m| {
             m.text(ASSOCIATION, association.name.as_str())?;
@@ -101,7 +95,7 @@ impl Do for Activate {
                 e if e == ENOENT => "no such generation",
                 _ => "not activated",
             };
-            refuse(&generation, why, error)
+            generation.refuse(why, error)
         })
     }
 }
@@ -116,7 +110,7 @@ impl Do for Del {
         let generation = attributes.need(GENERATION)?;
         let removed = association.secrets.remove(|held| held.secret.generation == generation.u64());
         if removed.iter().all(Option::is_none) {
-            return Err(refuse(&generation, "no such generation", ENOENT));
+            return Err(generation.refuse("no such generation", ENOENT));
         }
         namespace.wipe(removed);
         Ok(())

@@ -97,7 +97,8 @@ pub fn flow_context(profile: u8, epoch: u32, sender: &FlowId) -> [u8; CONTEXT_LE
     context
 }
 
-/// `base_nonce XOR I2OSP(counter, 12)`: the nonce of one packet; `counter` is PSNTP in profile v2.
+/// `base_nonce XOR I2OSP(counter, 12)`: the nonce of one packet; `counter` is PSNTP in profile `v2`, the 15-bit
+/// field in `v2-kri`.
 pub fn nonce(base: &[u8; NONCE_LEN], counter: u16) -> [u8; NONCE_LEN] {
     let [high, low] = counter.to_be_bytes();
     let mut nonce = *base;
@@ -117,6 +118,15 @@ mod tests {
         let (info, len) = key_info(Suite { aead: 3, ..Suite::DEFAULT }, 2, 0xfff, &id).unwrap();
         assert_eq!(info.as_bytes().len(), INPUT_MAX);
         assert_eq!(len, MATERIAL_MAX);
+    }
+
+    /// `u8 profile || u32 epoch-or-kri || ...`: a Kri takes all 32 bits.
+    #[test]
+    fn context_begins_with_profile_and_kri() {
+        let id = FlowId { protocol: 17, local_port: 0x0102, remote_port: 0x0304, ..FlowId::default() };
+        let context = flow_context(3, 0x0A0B_0C0D, &id);
+        assert_eq!(context[..6], [3, 0x0A, 0x0B, 0x0C, 0x0D, 17]);
+        assert_eq!(context[CONTEXT_LEN - 4..], [1, 2, 3, 4]);
     }
 
     #[test]

@@ -84,24 +84,28 @@ pub mod mechanisms {
     pub const V2_ENCRYPTED: u8 = 8;
 }
 
-/// The wire profile of an association; its value enters the key schedule.
+/// The wire profile of an association, or of a rule's plain options; its value enters the key schedule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Profile {
-    /// `v2`.
+    /// With epochs, which options name.
     V2 = 2,
+    /// With a key rotation index, of which options say only whether it is odd.
+    V2Kri = 3,
 }
 
 impl Profile {
     /// Every value, in order.
-    pub const ALL: [Self; 1] = [
+    pub const ALL: [Self; 2] = [
         Self::V2,
+        Self::V2Kri,
     ];
 
     /// The name in the specification.
     pub const fn name(self) -> &'static str {
         match self {
             Self::V2 => "v2",
+            Self::V2Kri => "v2-kri",
         }
     }
 
@@ -109,6 +113,7 @@ impl Profile {
     pub const fn from_u8(value: u8) -> Option<Self> {
         match value {
             2 => Some(Self::V2),
+            3 => Some(Self::V2Kri),
             _ => None,
         }
     }
@@ -758,7 +763,7 @@ pub mod attr {
 
         /// `name`.
         pub const NAME: u16 = 1;
-        /// `profile`.
+        /// Absent means v2. Refused with EOPNOTSUPP where the module does not have it.
         pub const PROFILE: u16 = 2;
         /// `key-mode`.
         pub const KEY_MODE: u16 = 3;
@@ -783,7 +788,7 @@ pub mod attr {
         pub static RULES: [Rule; 12] = [
             Rule { name: "", kind: Kind::Flag, least: 0, most: 0 },
             Rule { name: "name", kind: Kind::Text, least: 1, most: 63 },
-            Rule { name: "profile", kind: Kind::U8, least: 2, most: 2 },
+            Rule { name: "profile", kind: Kind::U8, least: 2, most: 3 },
             Rule { name: "key-mode", kind: Kind::U8, least: 0, most: 1 },
             Rule { name: "on-failure", kind: Kind::U8, least: 0, most: 1 },
             Rule { name: "ifindex", kind: Kind::U32, least: 0, most: 4294967295 },
@@ -904,9 +909,11 @@ pub mod attr {
         pub const EXPIRY: u16 = 13;
         /// Packets this rule decided (answers only).
         pub const HITS: u16 = 14;
+        /// Of plain options, as nothing on the wire tells; absent means v2. Encrypted ones follow their association. Refused with EOPNOTSUPP where the module does not have it.
+        pub const PROFILE: u16 = 15;
 
         /// Bounds of each attribute, by number.
-        pub static RULES: [Rule; 15] = [
+        pub static RULES: [Rule; 16] = [
             Rule { name: "", kind: Kind::Flag, least: 0, most: 0 },
             Rule { name: "local", kind: Kind::Nest, least: 0, most: 0 },
             Rule { name: "remote", kind: Kind::Nest, least: 0, most: 0 },
@@ -922,6 +929,7 @@ pub mod attr {
             Rule { name: "mirror", kind: Kind::Flag, least: 0, most: 0 },
             Rule { name: "expiry", kind: Kind::U32, least: 0, most: 4294967295 },
             Rule { name: "hits", kind: Kind::Uint, least: 0, most: 0 },
+            Rule { name: "profile", kind: Kind::U8, least: 2, most: 3 },
         ];
     }
 

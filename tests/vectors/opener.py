@@ -176,9 +176,10 @@ def main():
     options = open_capture(sys.argv[1], *sys.argv[2:])
     for o in options:
         f = o.fields
+        epoch = f"epoch {f.epoch}" if f.kri is None else f"Kri {f.kri}"
         print(
             f"{o.packet.time:.6f} {o.flow.saddr}.{o.flow.sport} > {o.flow.daddr}.{o.flow.dport} {o.flow.protocol} "
-            f"{o.mechanism} generation {o.generation} {f'epoch {f.epoch}' if f.kri is None else f'Kri {f.kri}'} PSN {f.psntp} GLOBALPTR {f.globalptr} "
+            f"{o.mechanism} generation {o.generation} {epoch} PSN {f.psntp} GLOBALPTR {f.globalptr} "
             f"PSNLR {f.psnlr} DTLR {f.dtlr_seconds * 1e3:.3f} ms DTLS {f.dtls_seconds * 1e3:.3f} ms"
         )
     repeated = repeated_pairs(options)

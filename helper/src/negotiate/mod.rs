@@ -74,7 +74,7 @@ impl Local {
             identity,
             peer,
             suites: crypto::SUITES.to_vec(),
-            profiles: Profile::ALL.to_vec(),
+            profiles: vec![Profile::V2],
             idle: 600,
             last_generation: 0,
             lifetime: 86_400,

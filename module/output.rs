@@ -291,13 +291,13 @@ impl<'a> Look<'a> {
             Mechanism::None => return Err(Skip::Malformed),
             Mechanism::Pdm => {
                 let psntp = flow.sent(self.now, payload).psn;
-                copy(placement.body_mut(), &Pdm { psntp, echo }.emit());
+                put(placement.body_mut(), 0, &Pdm { psntp, echo }.emit());
             }
             Mechanism::V2 => {
                 let psntp = flow.sent(self.now, payload).psn;
                 let body = placement.body_mut();
-                copy(body, &V2Clear { version: VERSION, epoch: 0, psntp }.emit());
-                copy(body.get_mut(V2_CLEAR_LEN..).unwrap_or(&mut []), &V2Interior { global_ptr, echo }.emit());
+                put(body, 0, &V2Clear { version: VERSION, epoch: 0, psntp }.emit());
+                put(body, V2_CLEAR_LEN, &V2Interior { global_ptr, echo }.emit());
             }
             Mechanism::V2Encrypted => {
                 let epoch = flow.measured.counter.peek().epoch.ok_or(Skip::Exhausted)?;
@@ -310,8 +310,8 @@ impl<'a> Look<'a> {
                 let key = flow.protection().and_then(|p| p.key_of_epoch(epoch)).ok_or(Skip::NoKey)?;
                 let sealed = key.seal(stamp.psn, &clear.aad(option_type()), &interior).map_err(|_| Skip::NoKey)?;
                 let body = placement.body_mut();
-                copy(body, &clear.emit());
-                copy(body.get_mut(V2_CLEAR_LEN..).unwrap_or(&mut []), &sealed);
+                put(body, 0, &clear.emit());
+                put(body, V2_CLEAR_LEN, &sealed);
             }
         }
         let (at, named_at) = match headers.final_options {
@@ -323,9 +323,9 @@ impl<'a> Look<'a> {
     }
 }
 
-/// Copies as many bytes as both have.
-fn copy(to: &mut [u8], from: &[u8]) {
-    for (to, from) in to.iter_mut().zip(from) {
-        *to = *from;
+/// Writes bytes at an offset, where there is room for them.
+fn put<const N: usize>(to: &mut [u8], at: usize, bytes: &[u8; N]) {
+    if let Some(place) = to.get_mut(at..).and_then(|to| to.first_chunk_mut::<N>()) {
+        *place = *bytes;
     }
 }

@@ -2,6 +2,7 @@
 #include "helpers.h"
 
 #include <linux/netdevice.h>
+#include <linux/netfilter_ipv6.h>
 #include <linux/random.h>
 #include <linux/ratelimit.h>
 #include <linux/suspend.h>
@@ -11,6 +12,7 @@
 #include <net/gso.h>
 #include <net/ip6_route.h>
 #include <net/ipv6.h>
+#include <net/l3mdev.h>
 #include <net/netfilter/nf_conntrack.h>
 #include <net/netns/generic.h>
 #include <net/tcp.h>
@@ -55,6 +57,34 @@ static bool pdmv2_is_translated(const struct sk_buff *skb)
 #else
 	return false;
 #endif
+}
+
+/*
+ * Source addresses and ports are translated in POST_ROUTING, behind this: until its first packet has been there, a
+ * connection's entry does not say so. Whoever finds another's reply tuple taken gets another port there, too, with no
+ * rule that asks for it.
+ */
+static bool pdmv2_may_be_translated_yet(const struct sk_buff *skb, const struct net *net)
+{
+#if IS_ENABLED(CONFIG_NF_NAT)
+	enum ip_conntrack_info ctinfo;
+	const struct nf_conn *ct = nf_ct_get(skb, &ctinfo);
+	const struct nf_hook_entries *hooks;
+	struct nf_hook_ops **ops;
+	unsigned int i;
+
+	if (!ct || nf_ct_is_confirmed(ct))
+		return false;
+	hooks = rcu_dereference(net->nf.hooks_ipv6[NF_INET_POST_ROUTING]);
+	if (!hooks)
+		return false;
+	ops = nf_hook_entries_get_hook_ops(hooks);
+	for (i = 0; i < hooks->num_hook_entries; i++) {
+		if (READ_ONCE(ops[i])->priority == NF_IP6_PRI_NAT_SRC)
+			return true;
+	}
+#endif
+	return false;
 }
 
 /* Transport and BEET mode keep the packet's own extension headers in front of ESP, in clear. */
@@ -111,18 +141,19 @@ u32 pdmv2_out_facts(const struct sk_buff *skb, const struct nf_hook_state *state
 		facts |= PDMV2_OUT_IPSEC_OUTER;
 	if (skb_is_decrypted(skb) || !skb_frags_readable(skb))
 		facts |= PDMV2_OUT_DEVICE_CRYPTO;
-	if (pdmv2_is_translated(skb))
+	if (pdmv2_is_translated(skb) || pdmv2_may_be_translated_yet(skb, state->net))
 		facts |= PDMV2_OUT_NAT;
-	if (state->out && (state->out->flags & IFF_LOOPBACK))
+	if (dst_dev(dst)->flags & IFF_LOOPBACK)
 		facts |= PDMV2_OUT_LOOPBACK;
 	if (skb_is_gso(skb))
 		facts |= PDMV2_OUT_GSO;
 	return facts;
 }
 
-u32 pdmv2_out_ifindex(const struct nf_hook_state *state)
+/* Of its route: a hook before this one may have chosen another since LOCAL_OUT began. */
+u32 pdmv2_out_ifindex(const struct sk_buff *skb)
 {
-	return state->out ? state->out->ifindex : 0;
+	return dst_dev(skb_dst(skb))->ifindex;
 }
 
 u32 pdmv2_in_ifindex(const struct nf_hook_state *state)
@@ -147,14 +178,14 @@ u32 pdmv2_gso_segs(const struct sk_buff *skb)
 	return size ? DIV_ROUND_UP(skb->len, size) : 1;
 }
 
-struct sk_buff *pdmv2_gso_segment(struct sk_buff *skb, const struct nf_hook_state *state)
+struct sk_buff *pdmv2_gso_segment(struct sk_buff *skb)
 {
 	struct net_device *dev = skb->dev;
 	struct sk_buff *segs;
 
 	/* TCP sets the device only in ip6_output. */
 	if (!dev)
-		skb->dev = state->out;
+		skb->dev = dst_dev(skb_dst(skb));
 	segs = __skb_gso_segment(skb, netif_skb_features(skb) & ~NETIF_F_GSO_MASK, true);
 	skb->dev = dev;
 	return IS_ERR_OR_NULL(segs) ? NULL : segs;
@@ -193,7 +224,8 @@ u32 pdmv2_in_facts(const struct sk_buff *skb)
 	return facts;
 }
 
-u32 pdmv2_path_mtu(const struct nf_hook_state *state, const struct sk_buff *skb)
+/* Of the way back, the tunnels of IPsec on it included. */
+u32 pdmv2_path_mtu(const struct nf_hook_state *state, const struct sk_buff *skb, u32 tcp_at)
 {
 	const struct ipv6hdr *hdr = ipv6_hdr(skb);
 	struct flowi6 fl6 = {
@@ -201,14 +233,30 @@ u32 pdmv2_path_mtu(const struct nf_hook_state *state, const struct sk_buff *skb)
 		.saddr = hdr->daddr,
 		.flowi6_proto = IPPROTO_TCP,
 		.flowi6_mark = skb->mark,
+		.flowi6_oif = l3mdev_master_ifindex_rcu(state->in),
 	};
+	const __be16 *ports;
 	struct dst_entry *dst;
+	__be16 buffer[2];
 	u32 mtu;
 
+	ports = skb_header_pointer(skb, tcp_at, sizeof(buffer), buffer);
+	if (ports) {
+		fl6.fl6_dport = ports[0];
+		fl6.fl6_sport = ports[1];
+	}
 	if (ipv6_addr_type(&hdr->saddr) & IPV6_ADDR_LINKLOCAL)
-		fl6.flowi6_oif = state->in ? state->in->ifindex : 0;
+		fl6.flowi6_oif = inet6_iif(skb);
 	dst = ip6_route_output(state->net, NULL, &fl6);
-	mtu = dst->error ? IPV6_MIN_MTU : dst_mtu(dst);
+	if (dst->error) {
+		dst_release(dst);
+		return IPV6_MIN_MTU;
+	}
+	mtu = dst_mtu(dst);
+	dst = xfrm_lookup(state->net, dst, flowi6_to_flowi(&fl6), NULL, 0);
+	if (IS_ERR(dst))
+		return mtu;
+	mtu = dst_mtu(dst);
 	dst_release(dst);
 	return mtu;
 }

@@ -41,18 +41,18 @@ enum pdmv2_out_fact {
 	PDMV2_OUT_FULL_SOCKET	= 1 << 2,	/* sent by a socket, not by the kernel's control sockets */
 	PDMV2_OUT_TCP_AO	= 1 << 3,
 	PDMV2_OUT_DEVICE_CRYPTO	= 1 << 4,	/* clear text for a device to encrypt, or unreadable memory */
-	PDMV2_OUT_NAT		= 1 << 5,	/* conntrack says the connection is translated here */
+	PDMV2_OUT_NAT		= 1 << 5,	/* conntrack says the connection is, or may yet be, translated here */
 	PDMV2_OUT_LOOPBACK	= 1 << 6,
 	PDMV2_OUT_MTU_PROBE	= 1 << 7,	/* the application or TCP probes the path MTU */
 	PDMV2_OUT_GSO		= 1 << 8,
 };
 
 u32 pdmv2_out_facts(const struct sk_buff *skb, const struct nf_hook_state *state);
-u32 pdmv2_out_ifindex(const struct nf_hook_state *state);
+u32 pdmv2_out_ifindex(const struct sk_buff *skb);
 u32 pdmv2_in_ifindex(const struct nf_hook_state *state);
 u32 pdmv2_out_mtu(const struct sk_buff *skb);
 u32 pdmv2_gso_segs(const struct sk_buff *skb);
-struct sk_buff *pdmv2_gso_segment(struct sk_buff *skb, const struct nf_hook_state *state);
+struct sk_buff *pdmv2_gso_segment(struct sk_buff *skb);
 struct sk_buff *pdmv2_next_segment(struct sk_buff **list);
 void pdmv2_okfn(const struct nf_hook_state *state, struct sk_buff *skb);
 
@@ -63,7 +63,7 @@ enum pdmv2_in_fact {
 };
 
 u32 pdmv2_in_facts(const struct sk_buff *skb);
-u32 pdmv2_path_mtu(const struct nf_hook_state *state, const struct sk_buff *skb);
+u32 pdmv2_path_mtu(const struct nf_hook_state *state, const struct sk_buff *skb, u32 tcp_at);
 int pdmv2_set_mss(struct sk_buff *skb, unsigned int tcp_at, unsigned int mss_at, u16 mss);
 
 const u8 *pdmv2_skb_head(const struct sk_buff *skb, u32 want, u8 *buffer, u32 *len);

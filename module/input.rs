@@ -40,7 +40,8 @@ pub(crate) fn incoming(namespace: &Namespace, mut packet: Incoming<'_>) -> Verdi
     let mut buffer = HeadBuffer::empty();
     let head = packet.head(&mut buffer);
     let Ok(headers) = Headers::parse(head, packet.len()) else { return Verdict::Accept };
-    if facts.decrypted() {
+    // An option in front of the upper layer is for the last destination that a Routing header names.
+    if facts.decrypted() || headers.under_way {
         return Verdict::Accept;
     }
     let arrival = Arrived {
@@ -79,10 +80,8 @@ pub(crate) fn incoming(namespace: &Namespace, mut packet: Incoming<'_>) -> Verdi
 
 /// The MSS option of a SYN: where its value stands in the packet, and the value.
 fn announced_mss(head: &[u8], tcp_at: usize, header_len: usize) -> Option<(usize, u16)> {
-    let options_at = tcp_at.checked_add(20)?;
-    let options = head.get(options_at..tcp_at.checked_add(header_len)?)?;
-    let (at, announced) = mss::find(options)?;
-    Some((options_at.checked_add(at)?, announced))
+    let (at, announced) = mss::find(mss::options(head, tcp_at, header_len)?)?;
+    Some((tcp_at.checked_add(mss::OPTIONS_AT)?.checked_add(at)?, announced))
 }
 
 /// A packet that arrived.
@@ -121,7 +120,7 @@ impl Arrived<'_> {
         let parsed = match body.map(Body::parse) {
             None => Err(Refusal::Header),
             Some(None) => Err(Refusal::Length),
-            Some(Some(_)) if translated => Err(Refusal::Translated),
+            Some(Some(Body::V2Encrypted(..))) if translated => Err(Refusal::Translated),
             Some(Some(body)) => Ok(body),
         };
         let result = self.take(parsed, &mut on_failure, &mut questions, &mut notices);
@@ -315,7 +314,7 @@ impl Arrived<'_> {
         if rule.send == Mechanism::None || self.policy.forbids(rule.send) {
             return;
         }
-        let lowered = mss::lowered(announced, packet.path_mtu(), rule.send);
+        let lowered = mss::lowered(announced, packet.path_mtu(tcp_at), rule.send);
         if lowered < announced && packet.set_mss(tcp_at, mss_at, lowered).is_ok() {
             self.namespace.counters.count(Count::MssClamped, 1);
         }

@@ -13,7 +13,8 @@ use crate::namespace::Namespace;
 use crate::option_type;
 use crate::policy::Policy;
 use crate::proto::flow_id::FlowId;
-use crate::proto::headers::{Headers, Upper};
+use crate::proto::headers::{Broken, Headers, Upper};
+use crate::proto::mss;
 use crate::proto::placement::Placement;
 use crate::proto::policy::Rule;
 use crate::proto::prefix::{is_link_scope_multicast, is_loopback, is_multicast, is_unspecified};
@@ -88,7 +89,14 @@ struct Look<'a> {
 }
 
 /// "Never inserted": the list of docs/protocol.md, section 5. The packet goes unchanged for the reason returned.
-fn never(headers: &Headers, facts: OutFacts, rule: &Rule, mechanism: Mechanism, flow: &FlowId) -> Option<Skip> {
+fn never(
+    headers: &Headers,
+    facts: OutFacts,
+    signed: bool,
+    rule: &Rule,
+    mechanism: Mechanism,
+    flow: &FlowId,
+) -> Option<Skip> {
     let sealed = mechanism == Mechanism::V2Encrypted;
     let loopback = facts.loopback() || is_loopback(&flow.remote);
     let table = [
@@ -99,7 +107,7 @@ fn never(headers: &Headers, facts: OutFacts, rule: &Rule, mechanism: Mechanism, 
         (Skip::RouterAlert, headers.router_alert),
         (Skip::Fragment, headers.fragment),
         (Skip::Ipsec, facts.ipsec_outer() || headers.authenticated),
-        (Skip::TcpAo, facts.tcp_ao()),
+        (Skip::TcpAo, signed),
         (Skip::DeviceCrypto, facts.device_crypto()),
         (Skip::Multicast, is_multicast(&flow.remote) && (sealed || !rule.names_multicast())),
         (Skip::SameTuple, sealed && flow.is_own_mirror()),
@@ -126,11 +134,15 @@ impl<'a> Look<'a> {
     fn at(&self, packet: &mut Outgoing<'_>, packets: u32, splitting: Splitting) -> Outcome {
         let mut buffer = HeadBuffer::empty();
         let head = packet.head(&mut buffer);
-        let Ok(headers) = Headers::parse(head, packet.len()) else {
-            let source = head.get(8..24).and_then(|s| s.try_into().ok()).unwrap_or([0; 16]);
-            self.count(&source, packets);
-            self.namespace.counters.skip(Skip::Malformed, u64::from(packets));
-            return Outcome::Done;
+        let headers = match Headers::parse(head, packet.len()) {
+            Ok(headers) => headers,
+            Err(broken) => {
+                let source = head.get(8..24).and_then(|s| s.try_into().ok()).unwrap_or([0; 16]);
+                self.count(&source, packets);
+                let reason = if broken == Broken::LaterFragment { Skip::Fragment } else { Skip::Malformed };
+                self.namespace.counters.skip(reason, u64::from(packets));
+                return Outcome::Done;
+            }
         };
         let id = headers.flow_sent();
         let mut flow = self.table.find(self.section, &id);
@@ -153,7 +165,7 @@ impl<'a> Look<'a> {
         }
 
         let mut questions = Questions::default();
-        let mut allowed = self.allowed(&headers, rule, mechanism, &id, splitting);
+        let mut allowed = self.allowed(&headers, self.is_signed(head, &headers), rule, mechanism, &id, splitting);
         if allowed.is_ok() && flow.is_none() {
             match self.begin(&id, mechanism) {
                 Ok(begun) => flow = Some(begun),
@@ -217,15 +229,26 @@ impl<'a> Look<'a> {
         self.namespace.global_pointer(source, packets)
     }
 
+    /// Whether TCP-AO signs the packet. Without a full socket only the packet itself tells.
+    fn is_signed(&self, head: &[u8], headers: &Headers) -> bool {
+        match headers.upper {
+            Upper::Tcp { header_len, .. } if !self.facts.full_socket() => {
+                mss::options(head, headers.upper_at, header_len).is_some_and(mss::is_signed)
+            }
+            _ => self.facts.tcp_ao(),
+        }
+    }
+
     fn allowed(
         &self,
         headers: &Headers,
+        signed: bool,
         rule: &Rule,
         mechanism: Mechanism,
         id: &FlowId,
         splitting: Splitting,
     ) -> Result<(), Skip> {
-        if let Some(reason) = never(headers, self.facts, rule, mechanism, id) {
+        if let Some(reason) = never(headers, self.facts, signed, rule, mechanism, id) {
             return Err(reason);
         }
         if self.policy.forbids(mechanism) {

@@ -56,7 +56,7 @@ facts!(OutFacts {
     tcp_ao = pdmv2_out_fact_PDMV2_OUT_TCP_AO,
     /// Clear text for a device to encrypt, or unreadable memory.
     device_crypto = pdmv2_out_fact_PDMV2_OUT_DEVICE_CRYPTO,
-    /// Conntrack says that the connection is translated here.
+    /// Conntrack says that the connection is translated here, or may yet be.
     translated = pdmv2_out_fact_PDMV2_OUT_NAT,
     /// Leaves by a loopback device.
     loopback = pdmv2_out_fact_PDMV2_OUT_LOOPBACK,
@@ -113,7 +113,7 @@ impl Outgoing<'_> {
     /// The interface it leaves by.
     pub(crate) fn ifindex(&self) -> u32 {
         // SAFETY: valid.
-        unsafe { bindings::pdmv2_out_ifindex(self.state) }
+        unsafe { bindings::pdmv2_out_ifindex(self.skb) }
     }
 
     /// The path MTU the output path will hold it to, bytes.
@@ -155,7 +155,7 @@ impl Outgoing<'_> {
     /// if it cannot be split; otherwise the packet is gone.
     pub(crate) fn send_segments(&self, mut each: impl FnMut(Outgoing<'_>)) -> bool {
         // SAFETY: valid.
-        let mut list = unsafe { bindings::pdmv2_gso_segment(self.skb, self.state) };
+        let mut list = unsafe { bindings::pdmv2_gso_segment(self.skb) };
         if list.is_null() {
             return false;
         }
@@ -215,10 +215,10 @@ impl Incoming<'_> {
         unsafe { bindings::pdmv2_in_ifindex(self.state) }
     }
 
-    /// The path MTU back to the packet's source, bytes.
-    pub(crate) fn path_mtu(&self) -> u32 {
+    /// The path MTU back to the source of a TCP segment whose header is at `tcp_at`, bytes.
+    pub(crate) fn path_mtu(&self, tcp_at: usize) -> u32 {
         // SAFETY: valid.
-        unsafe { bindings::pdmv2_path_mtu(self.state, self.skb) }
+        unsafe { bindings::pdmv2_path_mtu(self.state, self.skb, tcp_at as u32) }
     }
 
     /// Rewrites the MSS option's value at `mss_at` in the TCP header at `tcp_at`, and the checksum with it.

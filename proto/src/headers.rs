@@ -29,10 +29,12 @@ const FRAGMENT_OFFSET: u16 = 0xFFF8;
 
 const PAD1: u8 = 0;
 const ROUTER_ALERT: u8 = 5;
+const JUMBO_PAYLOAD: u8 = 0xC2;
 const HOME_ADDRESS: u8 = 0xC9;
 
 const ROUTING_TYPE_2: u8 = 2;
 const ROUTING_SEGMENT: u8 = 4;
+const SEGMENTS_LEFT_AT: usize = 3;
 
 const ICMPV6_ECHO_REQUEST: u8 = 128;
 const ICMPV6_ECHO_REPLY: u8 = 129;
@@ -79,6 +81,8 @@ pub struct Headers {
     pub options_named_at: usize,
     /// This is the first fragment of a packet; later ones have no upper layer.
     pub fragment: bool,
+    /// A Routing header names destinations that the packet has yet to visit.
+    pub under_way: bool,
     /// A hop-by-hop option asks routers to look.
     pub router_alert: bool,
     /// An Authentication Header precedes the upper layer.
@@ -96,9 +100,12 @@ pub struct Headers {
 pub enum Broken {
     /// The bytes at hand end within a header.
     Truncated,
-    /// A chain longer than is followed, or a Routing header of a type whose last destination is not known.
+    /// A chain longer than is followed, a jumbogram (RFC 2675), or a Routing header of a type whose last destination is
+    /// not known.
     Unsupported,
-    /// There is no upper layer, or it lies in another fragment.
+    /// The upper layer lies in another fragment.
+    LaterFragment,
+    /// There is no upper layer.
     NoUpper,
 }
 
@@ -145,7 +152,7 @@ impl Headers {
         let mut destination = address(packet, 24).ok_or(Broken::Truncated)?;
         let mut protocol = *packet.get(NEXT_HEADER_AT).ok_or(Broken::Truncated)?;
         let (mut at, mut named_at) = (IPV6_LEN, NEXT_HEADER_AT);
-        let (mut fragment, mut router_alert, mut authenticated) = (false, false, false);
+        let (mut fragment, mut under_way, mut router_alert, mut authenticated) = (false, false, false, false);
         let (mut final_options, mut earlier_options, mut options_named_at) = (None, None, 0);
 
         for _ in 0..CHAIN_MAX {
@@ -161,12 +168,23 @@ impl Headers {
             let header = rest.get(..len).ok_or(Broken::Truncated)?;
             earlier_options = earlier_options.or(final_options.take());
             match protocol {
-                HOP_BY_HOP => router_alert |= options(header).any(|(kind, ..)| kind == ROUTER_ALERT),
-                ROUTING => destination = last_destination(header, destination).ok_or(Broken::Unsupported)?,
+                HOP_BY_HOP => {
+                    for (kind, ..) in options(header) {
+                        match kind {
+                            ROUTER_ALERT => router_alert = true,
+                            JUMBO_PAYLOAD => return Err(Broken::Unsupported),
+                            _ => {}
+                        }
+                    }
+                }
+                ROUTING => {
+                    destination = last_destination(header, destination).ok_or(Broken::Unsupported)?;
+                    under_way |= *header.get(SEGMENTS_LEFT_AT).ok_or(Broken::Truncated)? != 0;
+                }
                 AH => authenticated = true,
                 FRAGMENT => {
                     if be16(header, 2).ok_or(Broken::Truncated)? & FRAGMENT_OFFSET != 0 {
-                        return Err(Broken::NoUpper);
+                        return Err(Broken::LaterFragment);
                     }
                     fragment = true;
                 }
@@ -217,6 +235,7 @@ impl Headers {
             earlier_options,
             options_named_at,
             fragment,
+            under_way,
             router_alert,
             authenticated,
             ports,
@@ -241,9 +260,9 @@ impl Headers {
         self.flow_sent().reversed()
     }
 
-    /// DHCPv6 (RFC 8415 section 7.2), by its ports.
+    /// DHCPv6 (RFC 8415 section 7.2), by its ports: what is sent to them, and by them to a relay's own (RFC 8357).
     pub fn is_dhcpv6(&self) -> bool {
-        self.protocol == UDP && DHCPV6_PORTS.contains(&self.ports.0) && DHCPV6_PORTS.contains(&self.ports.1)
+        self.protocol == UDP && (DHCPV6_PORTS.contains(&self.ports.0) || DHCPV6_PORTS.contains(&self.ports.1))
     }
 }
 
@@ -313,8 +332,10 @@ pub(super) mod tests {
         routing[..7].copy_from_slice(&[2, ROUTING_SEGMENT, 1, 0, 0, 0, 0]);
         let h = parse(&[(ROUTING, &routing)], UDP, &UDP_HEADER).unwrap();
         assert_eq!(h.destination, [9; 16]);
+        assert!(h.under_way);
         routing[2] = 0;
-        assert_eq!(parse(&[(ROUTING, &routing)], UDP, &UDP_HEADER).unwrap().destination[15], 2);
+        let h = parse(&[(ROUTING, &routing)], UDP, &UDP_HEADER).unwrap();
+        assert_eq!((h.destination[15], h.under_way), (2, false));
         (routing[1], routing[2]) = (3, 1);
         assert_eq!(parse(&[(ROUTING, &routing)], UDP, &UDP_HEADER), Err(Broken::Unsupported));
         let mut home = [7u8; 23];
@@ -326,9 +347,11 @@ pub(super) mod tests {
     fn fragments_router_alert_and_ipsec_are_seen() {
         let fragment = |b| parse(&[(FRAGMENT, &[0, 0, b, 0, 0, 0, 0])], UDP, &UDP_HEADER);
         assert!(fragment(1).unwrap().fragment);
-        assert_eq!(fragment(8), Err(Broken::NoUpper));
+        assert_eq!(fragment(8), Err(Broken::LaterFragment));
         assert!(parse(&[(HOP_BY_HOP, &[0, 5, 2, 0, 0, 1, 0])], UDP, &UDP_HEADER).unwrap().router_alert);
         assert!(!parse(&[(HOP_BY_HOP, &[0, 1, 4, 0, 0, 0, 0])], UDP, &UDP_HEADER).unwrap().router_alert);
+        let jumbo: &[u8] = &[0, JUMBO_PAYLOAD, 4, 0, 1, 0, 0];
+        assert_eq!(parse(&[(HOP_BY_HOP, jumbo)], UDP, &UDP_HEADER), Err(Broken::Unsupported));
         let ah: &[u8] = &[2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
         assert!(parse(&[(AH, ah)], UDP, &UDP_HEADER).unwrap().authenticated);
         assert_eq!(parse(&[], 50, &[0; 8]).unwrap().ports, (0, 0));
@@ -340,6 +363,9 @@ pub(super) mod tests {
         assert_eq!(parse(&[], ICMPV6, &[128, 0, 0, 0]).unwrap().upper, Upper::Echo);
         assert_eq!(parse(&[], ICMPV6, &[135, 0, 0, 0]).unwrap().upper, Upper::OtherIcmpv6);
         assert!(parse(&[], UDP, &[2, 34, 2, 35, 0, 8, 0, 0]).unwrap().is_dhcpv6());
+        assert!(parse(&[], UDP, &[200, 0, 2, 35, 0, 8, 0, 0]).unwrap().is_dhcpv6());
+        assert!(parse(&[], UDP, &[2, 35, 200, 0, 0, 8, 0, 0]).unwrap().is_dhcpv6());
+        assert!(!parse(&[], TCP, &[2, 34, 2, 35, 0, 0, 0, 0, 0, 0, 0, 0, 0x50, 0]).unwrap().is_dhcpv6());
         assert!(!parse(&[], UDP, &UDP_HEADER).unwrap().is_dhcpv6());
     }
 

@@ -12,6 +12,9 @@ const HEADERS: u32 = 60;
 /// No MSS below this is written: the least IPv6 MTU leaves 1220 (RFC 8200 section 5).
 const LEAST: u16 = 536;
 
+/// Offset of the options in a TCP header.
+pub const OPTIONS_AT: usize = 20;
+
 const OPT_END: u8 = 0;
 const OPT_NOP: u8 = 1;
 const OPT_MSS: u8 = 2;
@@ -22,6 +25,11 @@ pub fn lowered(announced: u16, path_mtu: u32, mechanism: Mechanism) -> u16 {
     let most = u16::try_from(path_mtu.saturating_sub(HEADERS)).unwrap_or(u16::MAX);
     let own = new_header_len(mechanism) as u16;
     announced.min(most).saturating_sub(own).max(LEAST.min(announced))
+}
+
+/// The options of the TCP header of `header_len` bytes at `tcp_at` in a packet.
+pub fn options(packet: &[u8], tcp_at: usize, header_len: usize) -> Option<&[u8]> {
+    packet.get(tcp_at.checked_add(OPTIONS_AT)?..tcp_at.checked_add(header_len)?)
 }
 
 /// Finds the MSS option among TCP options: the offset of its 2-byte value and the value. `None` also where TCP-AO
@@ -42,6 +50,21 @@ pub fn find(options: &[u8]) -> Option<(usize, u16)> {
             // What is damaged ends the list, as it does for TCP.
             _ => return found,
         }
+    }
+}
+
+/// Whether TCP-AO signs a segment with these TCP options.
+pub fn is_signed(options: &[u8]) -> bool {
+    let mut at = 0usize;
+    loop {
+        let len = match options.get(at..).unwrap_or(&[]) {
+            [OPT_NOP, ..] => 1,
+            [OPT_AO, ..] => return true,
+            [OPT_END, ..] | [] => return false,
+            [_, len, ..] if *len >= 2 => usize::from(*len),
+            _ => return false,
+        };
+        at = at.saturating_add(len);
     }
 }
 
@@ -75,10 +98,19 @@ mod tests {
         assert_eq!(find(&[2, 4, 5, 160, 29, 4, 1, 2]), None, "TCP-AO signs the options");
     }
 
+    #[test]
+    fn signatures() {
+        assert!(is_signed(&[2, 4, 5, 160, 29, 16, 1, 2]));
+        assert!(is_signed(&[1, 1, 29, 4, 0, 0]));
+        for unsigned in [&[2u8, 4, 5, 29][..], &[], &[0, 29, 4, 0], &[8, 0, 29, 4], &[8]] {
+            assert!(!is_signed(unsigned), "{unsigned:?}");
+        }
+    }
+
     proptest! {
         #[test]
         fn any_options_are_walked_without_panic(o in proptest::collection::vec(any::<u8>(), 0..40)) {
-            let _ = find(&o);
+            let _ = (find(&o), is_signed(&o));
         }
     }
 }

@@ -117,47 +117,6 @@ def test_loopback_goes_in_plain_where_a_rule_names_it(pair):
         assert measuring.client.stats()["options-out"] == 4
 
 
-# nft takes no closing brace behind a statement on the same line.
-DNAT = """table ip6 t {
-  chain c {
-    type nat hook output priority -100
-    udp dport 7009 dnat to [fd00:1::2]:7000
-  }
-}
-"""
-STATEFUL = """table ip6 t {
-  chain c {
-    type filter hook input priority 0
-    ct state invalid drop
-  }
-}
-"""
-
-
-def test_own_nat_is_recognised(pair, results):
-    """"own NAT (conntrack says so) when encrypted": the peer would see another 5-tuple."""
-    with Measuring(pair) as measuring, traffic.UdpEcho(pair.server):
-        pair.client.run("nft", "-f", "-", input=DNAT)
-        with Capture(pair.client, results(".pcap")) as tap:
-            assert traffic.udp_exchange(pair.client, SERVER, 3, port=7009) == 3
-            assert traffic.udp_exchange(pair.client, SERVER, 3) == 3
-            packets = [p for p in read_pcap(tap.stop()) if p.protocol == UDP]
-        skipped, refused = measuring.client.skipped(), measuring.client.refused()
-        assert measuring.server.refused() == {}
-    # To the server's own eyes nothing is translated: it answers with options, which are no forgeries here.
-    outward = [p for p in packets if p.saddr == CLIENT]
-    assert [len(p.options) for p in outward] == [0] * 3 + [1] * 3
-    assert skipped == {"nat": 3} and refused == {"translated": len([p for p in packets if p.saddr == SERVER][:3])}
-
-
-def test_conntrack_without_translation_does_not_matter(pair):
-    with Measuring(pair) as measuring, traffic.UdpEcho(pair.server):
-        for host in pair.hosts:
-            host.run("nft", "-f", "-", input=STATEFUL)
-        assert traffic.udp_exchange(pair.client, SERVER, 10) == 10
-        assert measuring.client.stats()["options-out"] == 10 == measuring.server.stats()["accepted"]
-
-
 def xfrm(pair, mode):
     key = "0x" + "11" * 20
     # BEET mode takes the inner addresses from the state's selector.

@@ -15,9 +15,9 @@ use crate::policy::Policy;
 use crate::proto::flow_id::FlowId;
 use crate::proto::headers::{Broken, Headers, Upper};
 use crate::proto::mss;
+use crate::proto::never;
 use crate::proto::placement::Placement;
 use crate::proto::policy::Rule;
-use crate::proto::prefix::{is_link_scope_multicast, is_loopback, is_multicast, is_unspecified};
 use crate::proto::uapi::{Mechanism, Skip};
 use crate::proto::wire::{Pdm, V2Clear, V2Interior, V2_CLEAR_LEN, VERSION};
 use crate::sys::hooks::Verdict;
@@ -88,35 +88,6 @@ struct Look<'a> {
     facts: OutFacts,
 }
 
-/// "Never inserted": the list of docs/protocol.md, section 5. The packet goes unchanged for the reason returned.
-fn never(
-    headers: &Headers,
-    facts: OutFacts,
-    signed: bool,
-    rule: &Rule,
-    mechanism: Mechanism,
-    flow: &FlowId,
-) -> Option<Skip> {
-    let sealed = mechanism == Mechanism::V2Encrypted;
-    let loopback = facts.loopback() || is_loopback(&flow.remote);
-    let table = [
-        (Skip::Icmpv6, headers.upper == Upper::OtherIcmpv6),
-        (Skip::UnspecifiedSource, is_unspecified(&flow.local)),
-        (Skip::LinkMulticast, is_link_scope_multicast(&flow.remote)),
-        (Skip::Dhcpv6, headers.is_dhcpv6()),
-        (Skip::RouterAlert, headers.router_alert),
-        (Skip::Fragment, headers.fragment),
-        (Skip::Ipsec, facts.ipsec_outer() || headers.authenticated),
-        (Skip::TcpAo, signed),
-        (Skip::DeviceCrypto, facts.device_crypto()),
-        (Skip::Multicast, is_multicast(&flow.remote) && (sealed || !rule.names_multicast())),
-        (Skip::SameTuple, sealed && flow.is_own_mirror()),
-        (Skip::Loopback, loopback && (sealed || !rule.names_loopback())),
-        (Skip::Nat, sealed && facts.translated()),
-    ];
-    table.into_iter().find(|(_, applies)| *applies).map(|(reason, _)| reason)
-}
-
 /// What is known of a flow before a rule is asked.
 struct Known {
     outbound: bool,
@@ -165,7 +136,7 @@ impl<'a> Look<'a> {
         }
 
         let mut questions = Questions::default();
-        let mut allowed = self.allowed(&headers, self.is_signed(head, &headers), rule, mechanism, &id, splitting);
+        let mut allowed = self.allowed(&headers, self.never_facts(head, &headers), rule, mechanism, &id, splitting);
         if allowed.is_ok() && flow.is_none() {
             match self.begin(&id, mechanism) {
                 Ok(begun) => flow = Some(begun),
@@ -229,26 +200,33 @@ impl<'a> Look<'a> {
         self.namespace.global_pointer(source, packets)
     }
 
-    /// Whether TCP-AO signs the packet. Without a full socket only the packet itself tells.
-    fn is_signed(&self, head: &[u8], headers: &Headers) -> bool {
-        match headers.upper {
+    fn never_facts(&self, head: &[u8], headers: &Headers) -> never::Facts {
+        let tcp_ao = match headers.upper {
+            // Without a full socket only the segment itself tells.
             Upper::Tcp { header_len, .. } if !self.facts.full_socket() => {
                 mss::options(head, headers.upper_at, header_len).is_some_and(mss::is_signed)
             }
             _ => self.facts.tcp_ao(),
+        };
+        never::Facts {
+            ipsec_outer: self.facts.ipsec_outer(),
+            tcp_ao,
+            device_crypto: self.facts.device_crypto(),
+            loopback: self.facts.loopback(),
+            translated: self.facts.translated(),
         }
     }
 
     fn allowed(
         &self,
         headers: &Headers,
-        signed: bool,
+        facts: never::Facts,
         rule: &Rule,
         mechanism: Mechanism,
         id: &FlowId,
         splitting: Splitting,
     ) -> Result<(), Skip> {
-        if let Some(reason) = never(headers, self.facts, signed, rule, mechanism, id) {
+        if let Some(reason) = never::reason(headers, facts, rule, mechanism, id) {
             return Err(reason);
         }
         if self.policy.forbids(mechanism) {

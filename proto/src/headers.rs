@@ -34,7 +34,6 @@ const HOME_ADDRESS: u8 = 0xC9;
 
 const ROUTING_TYPE_2: u8 = 2;
 const ROUTING_SEGMENT: u8 = 4;
-const SEGMENTS_LEFT_AT: usize = 3;
 
 const ICMPV6_ECHO_REQUEST: u8 = 128;
 const ICMPV6_ECHO_REPLY: u8 = 129;
@@ -179,7 +178,8 @@ impl Headers {
                 }
                 ROUTING => {
                     destination = last_destination(header, destination).ok_or(Broken::Unsupported)?;
-                    under_way |= *header.get(SEGMENTS_LEFT_AT).ok_or(Broken::Truncated)? != 0;
+                    // What type 2 names is the home address of the very host that gets it (RFC 6275 section 6.4).
+                    under_way |= matches!(header, [_, _, kind, left, ..] if *kind != ROUTING_TYPE_2 && *left != 0);
                 }
                 AH => authenticated = true,
                 FRAGMENT => {
@@ -336,6 +336,9 @@ pub(super) mod tests {
         routing[2] = 0;
         let h = parse(&[(ROUTING, &routing)], UDP, &UDP_HEADER).unwrap();
         assert_eq!((h.destination[15], h.under_way), (2, false));
+        (routing[1], routing[2]) = (ROUTING_TYPE_2, 1);
+        let h = parse(&[(ROUTING, &routing)], UDP, &UDP_HEADER).unwrap();
+        assert_eq!((h.destination, h.under_way), ([9; 16], false));
         (routing[1], routing[2]) = (3, 1);
         assert_eq!(parse(&[(ROUTING, &routing)], UDP, &UDP_HEADER), Err(Broken::Unsupported));
         let mut home = [7u8; 23];

@@ -21,6 +21,7 @@ pub mod histogram;
 pub mod kri;
 pub mod kri_receive;
 pub mod mss;
+pub mod never;
 pub mod placement;
 pub mod policy;
 pub mod prefix;

@@ -100,10 +100,11 @@ pub fn first_match(rules: &[Rule], flow: &FlowId, outbound: bool, now: u64) -> O
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    const ANY: Rule = Rule {
+    /// Any flow, encrypted, until further notice.
+    pub const ANY: Rule = Rule {
         local: None,
         remote: None,
         protocol: None,

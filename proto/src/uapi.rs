@@ -294,7 +294,7 @@ pub enum Skip {
     TcpAo = 7,
     /// Encryption offloaded to the device (kTLS, PSP), or an unreadable packet.
     DeviceCrypto = 8,
-    /// This host translates the connection, so that the peer would see another 5-tuple.
+    /// This host translates the connection, or may yet, so that the peer would see another 5-tuple.
     Nat = 9,
     /// Multicast under a rule that does not name it, or that wants it encrypted.
     Multicast = 10,

@@ -30,6 +30,13 @@ def udp(source, destination, sport, dport, payload):
     return struct.pack("!HHHH", sport, dport, 8 + len(payload), total) + payload
 
 
+def tcp(source, destination, sport, dport, flags, options=b"", seq=1000, ack=0):
+    """A segment without payload; the options a multiple of four bytes."""
+    length = 20 + len(options)
+    head = lambda total: struct.pack("!HHIIBBHHH", sport, dport, seq, ack, length // 4 << 4, flags, 8192, total, 0) + options
+    return head(checksum(pseudo(source, destination, 6, length) + head(0)))
+
+
 def ipv6(source, destination, next_header, payload):
     head = struct.pack("!IHBB", 6 << 28, len(payload), next_header, 64)
     return head + ipaddress.IPv6Address(source).packed + ipaddress.IPv6Address(destination).packed + payload
@@ -47,16 +54,35 @@ def alone(body, kind=option.TYPE):
     return options_header(b"\x01\x00" + bytes([kind, len(body)]) + body)
 
 
-class Crafted:
-    """UDP datagrams of one flow, from the client host to the server host, as if the client had sent them."""
+class Wire:
+    """Packets put on the link by the client host, as if it had sent them."""
 
-    def __init__(self, pair, secret=None, sport=5555, dport=7000, first_psn=100):
-        self.flow = schedule.Tuple5(17, CLIENT, sport, SERVER, dport)
-        self.secret, self.psn, self.number = secret, first_psn, 0
+    def __init__(self, pair):
         self.sock = pair.client.socket(socket.AF_PACKET, socket.SOCK_RAW)
         self.sock.bind((LINK, ETH_IPV6))
         mac = lambda host: bytes.fromhex(host.mac().replace(":", ""))
         self.ethernet = mac(pair.server) + mac(pair.client) + struct.pack("!H", ETH_IPV6)
+
+    def put(self, next_header, payload, source=CLIENT, destination=SERVER):
+        self.sock.send(self.ethernet + ipv6(source, destination, next_header, payload))
+
+    def close(self):
+        self.sock.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+class Crafted(Wire):
+    """UDP datagrams of one flow, from the client host to the server host, as if the client had sent them."""
+
+    def __init__(self, pair, secret=None, sport=5555, dport=7000, first_psn=100, protocol=17):
+        self.flow = schedule.Tuple5(protocol, CLIENT, sport, SERVER, dport)
+        self.secret, self.psn, self.number = secret, first_psn, 0
+        super().__init__(pair)
 
     def fields(self, **other):
         """A fresh PSN each time."""
@@ -90,15 +116,6 @@ class Crafted:
         payload = self.payload()
         self.sock.send(self.ethernet + self.packet(header, payload))
         return payload
-
-    def close(self):
-        self.sock.close()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.close()
 
 
 def flipped(data, bit):

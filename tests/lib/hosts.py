@@ -169,6 +169,38 @@ class Pair:
         self.close()
 
 
+class Routed(Pair):
+    """Client and server, with their everyday addresses, and a router between them:
+
+    client veth0 ---- veth0 router veth1 ---- veth0 server
+     fd00:1::1   fd00:a::/64    fd00:b::/64   fd00:1::2
+    """
+
+    def __init__(self):
+        self.hosts = []
+        try:
+            self.client, self.router, self.server = (self._add(name) for name in ("client", "router", "server"))
+            link(self.client, self.router, "fd00:a::1", "fd00:a::fe")
+            link(self.server, self.router, "fd00:b::1", "fd00:b::fe", right_device="veth1")
+            self.router.sysctl("net.ipv6.conf.all.forwarding", 1)
+            for host, mine, theirs, via in (
+                (self.client, CLIENT, SERVER, "fd00:a::fe"),
+                (self.server, SERVER, CLIENT, "fd00:b::fe"),
+            ):
+                host.run("ip", "address", "add", f"{mine}/128", "dev", LINK, "nodad")
+                host.run("ip", "-6", "route", "add", "default", "via", via, "src", mine)
+                self.router.run("ip", "-6", "route", "add", mine, "via", via.removesuffix("fe") + "1")
+            self.client.run("ping", "-c", 1, "-w", 5, SERVER)
+        except BaseException:
+            self.close()
+            raise
+
+    def narrow(self, mtu):
+        """What the router passes on, either way: the ends, whose links stay as they are, learn it from its messages."""
+        for address, via in ((CLIENT, "fd00:a::1"), (SERVER, "fd00:b::1")):
+            self.router.run("ip", "-6", "route", "replace", address, "via", via, "mtu", "lock", mtu)
+
+
 class Capture:
     """tcpdump on a host's device, into a file."""
 
@@ -178,7 +210,7 @@ class Capture:
         self.path.unlink(missing_ok=True)
         self._log = open(self.path.with_suffix(".log"), "w+", encoding="utf-8")
         self._process = host.start(
-            *("tcpdump", "-i", device, "-w", self.path, "-U", "--immediate-mode", "-s", 9000, "-B", 65536, "-Z", "root", expression),
+            *("tcpdump", "-i", device, "-w", self.path, "-U", "--immediate-mode", "-s", 9100, "-B", 65536, "-Z", "root", expression),
             stderr=self._log,
         )
         wait_until(lambda: "listening on" in self._said(), f"tcpdump does not start: {self._said()}")

@@ -166,10 +166,14 @@ def ping(host, address, count=5, interval=0.05, size=56, check=True):
     return int(said.split(" packets transmitted, ")[1].split()[0])
 
 
-def bulk(host, address, size, port=BULK_PORT):
-    """Sends random bytes; returns whether the sink received just those."""
+def bulk(host, address, size, port=BULK_PORT, headers=None):
+    """Sends random bytes; returns whether the sink received just those. `headers`: extension headers, by socket option."""
     data = os.urandom(1 << 16) * (size >> 16)
-    with host.tcp(address, port, timeout=60) as sock:
+    with host.socket(socket.AF_INET6, socket.SOCK_STREAM) as sock:
+        for option, header in (headers or {}).items():
+            sock.setsockopt(socket.IPPROTO_IPV6, option, header)
+        sock.settimeout(60)
+        sock.connect((address, port))
         sock.sendall(data)
         sock.shutdown(socket.SHUT_WR)
         answer = b""

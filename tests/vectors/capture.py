@@ -14,6 +14,8 @@ LINK_RAW = 101
 ETHERTYPE_IPV6 = 0x86DD
 HOP_BY_HOP, ROUTING, FRAGMENT, ESP, AH, NO_NEXT, DESTINATION_OPTIONS = 0, 43, 44, 50, 51, 59, 60
 TCP, UDP, ICMPV6 = 6, 17, 58
+DCCP, SCTP, UDPLITE = 33, 132, 136
+WITH_PORTS = (TCP, UDP, DCCP, SCTP, UDPLITE)
 
 
 class Malformed(Exception):
@@ -108,7 +110,7 @@ def parse(raw, time=0.0):
         if beyond:
             break
     packet.protocol, packet.upper_at = number, at
-    if number in (TCP, UDP) and len(raw) >= at + 4 and not (packet.fragment and beyond):
+    if number in WITH_PORTS and len(raw) >= at + 4 and not (packet.fragment and beyond):
         packet.sport, packet.dport = struct.unpack_from("!HH", raw, at)
     return packet
 

@@ -10,7 +10,7 @@ for directory in ("lib", "vectors"):
 
 import module  # noqa: E402
 import pytest  # noqa: E402
-from hosts import TOP, Pair, run  # noqa: E402
+from hosts import TOP, Pair, Routed, run  # noqa: E402
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -36,6 +36,15 @@ def pair(loaded):
     if not module.is_loaded():
         module.load()
     with Pair() as hosts:
+        yield hosts
+
+
+@pytest.fixture
+def routed(loaded):
+    """Two hosts and a router between them."""
+    if not module.is_loaded():
+        module.load()
+    with Routed() as hosts:
         yield hosts
 
 

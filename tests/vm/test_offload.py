@@ -9,7 +9,7 @@ import opener
 import traffic
 from capture import ICMPV6, TCP, UDP, read_pcap
 from craft import checksum, pseudo
-from hosts import CLIENT, LINK, SERVER, Capture
+from hosts import CLIENT, LINK, SERVER, Capture, link
 from measuring import Measuring, consistent
 
 UDP_SEGMENT, UDP_NO_CHECK6_TX, UDP_NO_CHECK6_RX = 103, 101, 102
@@ -162,6 +162,31 @@ def test_conntrack_and_nftables_see_each_segment_and_confirm_the_connection(pair
     assert counted["marked"] == counted["confirmed"] == len(sent), counted
     assert counted["superpackets"] < len(sent) / 2, "no super-packet passed LOCAL_OUT"
     assert counted["invalid"] == counters(pair.server)["invalid"] == 0
+
+
+REROUTING = """table ip6 t {
+  chain c {
+    type route hook output priority mangle
+    ip6 daddr fd00:1::2 meta mark set 7
+  }
+}
+"""
+
+
+def test_what_a_mark_sends_another_way_is_measured_there(pair, results):
+    """A hook before this one chooses another route: its device counts, not the one that LOCAL_OUT began with."""
+    link(pair.client, pair.server, "fd00:5::1", "fd00:5::2", left_device="veth1", right_device="veth1")
+    pair.client.run("ip", "-6", "route", "add", SERVER, "via", "fd00:5::2", "dev", "veth1", "table", 100)
+    pair.client.run("ip", "-6", "rule", "add", "fwmark", 7, "table", 100)
+    pair.client.run("nft", "-f", "-", input=REROUTING)
+    # The device that it does not leave by offloads nothing.
+    pair.client.run("ethtool", "-K", LINK, *FEATURES["all off"])
+    with Measuring(pair) as measuring, traffic.Sink(pair.server):
+        with Capture(pair.server, results(".pcap"), device="veth1") as tap:
+            assert traffic.bulk(pair.client, SERVER, SIZE)
+            sent = [p for p in read_pcap(tap.stop()) if p.protocol == TCP and p.saddr == CLIENT]
+        assert measuring.client.skipped() == measuring.server.refused() == {}
+    assert len(sent) > SIZE / 1500 and not [p for p in sent if not p.options]
 
 
 QDISCS = {

@@ -499,6 +499,11 @@ int pdmv2_max_dst_opts(struct net *net)
 	return READ_ONCE(net->ipv6.sysctl.max_dst_opts_cnt);
 }
 
+void pdmv2_free_unread(void *memory)
+{
+	kfree_rcu_mightsleep(memory);
+}
+
 void pdmv2_cond_resched(void)
 {
 	cond_resched();

@@ -129,5 +129,7 @@ int pdmv2_sysfs_create(struct kobject *dir, struct kobj_attribute *attribute);
 int pdmv2_max_dst_opts(struct net *net);
 bool pdmv2_log_allowed(void);
 void pdmv2_cond_resched(void);
+/* Frees memory of kmalloc() once every RCU reader that may see it is gone; may sleep. */
+void pdmv2_free_unread(void *memory);
 
 #endif

@@ -59,10 +59,11 @@ unsafe extern "C" fn incoming<T: Hooked>(
 
 const COUNT: usize = 2;
 
-/// Registered hooks. Packets may still be inside a hook for a grace period after the drop.
+/// Registered hooks. Packets may still be inside a hook for a grace period after the drop, and others may read the
+/// operations for as long (`nft list hooks`).
 pub(crate) struct Hooks {
     net: Net,
-    ops: KBox<UnsafeCell<[bindings::nf_hook_ops; COUNT]>>,
+    ops: core::mem::ManuallyDrop<KBox<UnsafeCell<[bindings::nf_hook_ops; COUNT]>>>,
 }
 
 // SAFETY: touched only to register and to unregister.
@@ -103,7 +104,7 @@ impl Hooks {
         // SAFETY: the namespace is valid; the box keeps the operations at their address until `drop`.
         let err = unsafe { bindings::nf_register_net_hooks(net.as_raw(), ops.get().cast(), COUNT as c_uint) };
         kernel::error::to_result(err)?;
-        Ok(Self { net, ops })
+        Ok(Self { net, ops: core::mem::ManuallyDrop::new(ops) })
     }
 }
 
@@ -111,5 +112,11 @@ impl Drop for Hooks {
     fn drop(&mut self) {
         // SAFETY: registered by `register`, in a namespace that is still there.
         unsafe { bindings::nf_unregister_net_hooks(self.net.as_raw(), self.ops.get().cast(), COUNT as c_uint) };
+        // SAFETY: the box is given up here, once; its memory came from kmalloc, holds nothing that is dropped, and is freed
+        // when nobody can read it any more.
+        unsafe {
+            let ops = KBox::into_raw(core::mem::ManuallyDrop::take(&mut self.ops));
+            bindings::pdmv2_free_unread(ops.cast());
+        }
     }
 }

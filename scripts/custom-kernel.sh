@@ -8,6 +8,8 @@ custom_kdir() { echo "$KERNELS/$(stock_release)/custom/$1"; }
 
 # custom_variables NAME: what its list says make must be told, in a line "# make: VARIABLE=VALUE...".
 custom_variables() { sed -n 's/^# make: //p' "$TOP/scripts/kernels/$1.config"; }
+# custom_packages NAME: what the tree needs to build it beside the module's toolchain, in a line "# packages: PACKAGE...".
+custom_packages() { sed -n 's/^# packages: //p' "$TOP/scripts/kernels/$1.config"; }
 
 # unpack_custom_source RELEASE: linux-source but for other machines and for drivers that no virtual machine has
 # (of these the Kconfig files and Makefiles stay).
@@ -83,7 +85,7 @@ build_custom() {
 
 # ensure_custom_kernel NAME: builds it where it, or what it is built from, is new. One build of a kernel at a time.
 ensure_custom_kernel() {
-    local name=$1 release version key
+    local name=$1 release version key packages
     [ -f "$TOP/scripts/kernels/$name.config" ] || die "there is no scripts/kernels/$name.config"
     read -r release version <"$CHOICE"
     key="$version $(sha256sum <<<"$(cat "$TOP/scripts/kernels/base.config" "$TOP/scripts/kernels/$name.config" "$CACHE/stamps/packages")" | cut -c 1-16)"
@@ -91,6 +93,12 @@ ensure_custom_kernel() {
     [ -d "$KERNELS/$release/custom/$name" ] || rm -f "$CACHE/stamps/custom-$name-$release"
     [ "$(cat "$CACHE/stamps/custom-$name-$release" 2>/dev/null)" != "$key" ] || return 0
     need_space 8
+    packages=$(custom_packages "$name")
+    if [ -n "$packages" ]; then
+        alone
+        # shellcheck disable=SC2086
+        once "packages-$name" "$packages" "Installing what the $name kernel is built with" install_packages $packages
+    fi
     alone custom-source
     once "custom-source-$release" "$version" "Unpacking the source of Linux $release for kernels of our own" unpack_custom_source "$release"
     alone "custom-$name"

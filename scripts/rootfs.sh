@@ -39,7 +39,7 @@ in_rootfs() {
 }
 
 make_tree() {
-    rm -rf "$ROOTFS.partial" "$CACHE/stamps/packages"
+    rm -rf "$ROOTFS.partial" "$CACHE/stamps/packages"*
     # debootstrap does not read apt's settings.
     local proxy=''
     eval "$(apt-config shell proxy Acquire::http::Proxy)"
@@ -61,11 +61,11 @@ configure_apt() {
     in_rootfs apt-get update
 }
 
+# install_packages PACKAGE...
 install_packages() {
     in_rootfs dpkg --configure -a # an interrupted run may have left packages half configured
     configure_apt
-    # shellcheck disable=SC2086
-    in_rootfs apt-get install -y --no-install-recommends $BUILD_PACKAGES $GUEST_PACKAGES
+    in_rootfs apt-get install -y --no-install-recommends "$@"
     in_rootfs apt-get clean
     sync --file-system "$ROOTFS"
 }
@@ -81,5 +81,6 @@ ensure_rootfs() {
     command -v debootstrap >/dev/null && command -v cc >/dev/null ||
         step "Installing debootstrap and a C compiler on this machine" sh -c 'apt-get update && apt-get install -y --no-install-recommends debootstrap gcc libc6-dev'
     once rootfs "$SUITE" "Making a Debian $SUITE tree" make_tree
-    once packages "$packages" "Installing the module's toolchain and the guest's tools in it" install_packages
+    # shellcheck disable=SC2086
+    once packages "$packages" "Installing the module's toolchain and the guest's tools in it" install_packages $BUILD_PACKAGES $GUEST_PACKAGES
 }

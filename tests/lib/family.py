@@ -11,7 +11,7 @@ import struct
 import sys
 import threading
 
-from hosts import TOP
+from hosts import PATIENCE, TOP
 
 sys.path.insert(0, os.environ["YNL"])
 from pyynl.lib import NlError, YnlFamily  # noqa: E402
@@ -223,7 +223,7 @@ class Responder:
 
     def close(self):
         self._ended.set()
-        self._thread.join(5)
+        self._thread.join(5 * PATIENCE)
         self._listener.close()
         self._sender.close()
 

@@ -7,7 +7,7 @@ import shutil
 import signal
 from pathlib import Path
 
-from hosts import run, wait_until
+from hosts import PATIENCE, run, wait_until
 
 RULE = '[[rule]]\nsend = "v2-encrypted"\nexpiry = 0\n'
 
@@ -53,7 +53,7 @@ class Helper:
         if self.process is None:
             return None
         os.kill(self.process.pid, number)
-        status, self.process = self.process.wait(10), None
+        status, self.process = self.process.wait(10 * PATIENCE), None
         return status
 
     def command(self, *arguments, **options):

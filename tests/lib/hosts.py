@@ -20,6 +20,8 @@ from pathlib import Path
 TOP = Path(__file__).resolve().parents[2]
 CLIENT, SERVER = "fd00:1::1", "fd00:1::2"
 LINK = "veth0"
+# How many times longer than on the stock kernel the tests wait, where waiting is for what should come (scripts/vm sets it).
+PATIENCE = int(os.environ.get("PDMV2_PATIENCE", "1"))
 
 
 def run(*command, check=True, **options):
@@ -31,7 +33,8 @@ def run(*command, check=True, **options):
 
 
 def wait_until(condition, what, seconds=10.0, step=0.05):
-    """Waits for a condition; returns what made it true."""
+    """Waits for a condition, so many seconds on the stock kernel; returns what made it true."""
+    seconds *= PATIENCE
     end = time.monotonic() + seconds
     while True:
         if result := condition():
@@ -84,12 +87,12 @@ class Host:
     def udp(self, address="::", port=0):
         sock = self.socket(socket.AF_INET6, socket.SOCK_DGRAM)
         sock.bind((address, port))
-        sock.settimeout(5)
+        sock.settimeout(5 * PATIENCE)
         return sock
 
     def tcp(self, address, port, timeout=10):
         sock = self.socket(socket.AF_INET6, socket.SOCK_STREAM)
-        sock.settimeout(timeout)
+        sock.settimeout(timeout * PATIENCE)
         sock.connect((address, port))
         return sock
 
@@ -148,7 +151,7 @@ class Pair:
             for host in self.hosts:
                 delay(host, milliseconds)
             # What addresses are announced with is sent before anybody counts.
-            self.client.run("ping", "-c", 1, "-w", 5, SERVER)
+            self.client.run("ping", "-c", 1, "-w", 5 * PATIENCE, SERVER)
         except BaseException:
             self.close()
             raise
@@ -225,7 +228,7 @@ class Capture:
             size = now
             time.sleep(0.25)
         self._process.send_signal(signal.SIGINT)
-        self._process.wait(10)
+        self._process.wait(10 * PATIENCE)
         self._log.close()
         said = self._said()
         assert "0 packets dropped by kernel" in said, said

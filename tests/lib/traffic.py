@@ -11,6 +11,8 @@ import socket
 import threading
 import time
 
+from hosts import PATIENCE
+
 ECHO_PORT = 7000
 BULK_PORT = 7001
 
@@ -26,7 +28,7 @@ class _Server:
 
     def close(self):
         self._ended.set()
-        self._thread.join(10)
+        self._thread.join(10 * PATIENCE)
         self._listening.close()
 
     def __enter__(self):
@@ -115,7 +117,7 @@ class Sink(_Server):
                 continue
             digest, length = hashlib.sha256(), 0
             with sock:
-                sock.settimeout(20)
+                sock.settimeout(20 * PATIENCE)
                 with contextlib.suppress(OSError):
                     while data := sock.recv(1 << 20):
                         digest.update(data)
@@ -139,7 +141,7 @@ def udp_exchange(host, address, count, interval=0.005, size=64, port=ECHO_PORT, 
     for number in range(count):
         sock.sendto(number.to_bytes(4, "big").ljust(size, b"."), (address, port))
         drain(time.monotonic() + interval)
-    drain(time.monotonic() + timeout)
+    drain(time.monotonic() + timeout * PATIENCE)
     if own:
         sock.close()
     return len(answered)
@@ -162,7 +164,7 @@ def tcp_exchange(host, address, count, interval=0.0, size=64, port=ECHO_PORT):
 
 def ping(host, address, count=5, interval=0.05, size=56, check=True):
     """Echo requests with ping(8); returns how many were answered."""
-    said = host.run("ping", "-c", count, "-i", interval, "-W", 10, "-s", size, address, check=check)
+    said = host.run("ping", "-c", count, "-i", interval, "-W", 10 * PATIENCE, "-s", size, address, check=check)
     return int(said.split(" packets transmitted, ")[1].split()[0])
 
 
@@ -172,7 +174,7 @@ def bulk(host, address, size, port=BULK_PORT, headers=None):
     with host.socket(socket.AF_INET6, socket.SOCK_STREAM) as sock:
         for option, header in (headers or {}).items():
             sock.setsockopt(socket.IPPROTO_IPV6, option, header)
-        sock.settimeout(60)
+        sock.settimeout(60 * PATIENCE)
         sock.connect((address, port))
         sock.sendall(data)
         sock.shutdown(socket.SHUT_WR)
@@ -222,7 +224,7 @@ class Background:
 
     def close(self):
         self._ended.set()
-        self._thread.join(30)
+        self._thread.join(30 * PATIENCE)
 
     def __enter__(self):
         return self

@@ -10,7 +10,15 @@ for directory in ("lib", "vectors"):
 
 import module  # noqa: E402
 import pytest  # noqa: E402
-from hosts import TOP, Pair, Routed, run  # noqa: E402
+from hosts import PATIENCE, TOP, Pair, Routed, run  # noqa: E402
+
+
+def pytest_collection_modifyitems(config, items):
+    """A test's time, too, is that of the stock kernel."""
+    for item in items:
+        mark = item.get_closest_marker("timeout")
+        seconds = mark.args[0] if mark else float(config.getini("timeout"))
+        item.add_marker(pytest.mark.timeout(seconds * PATIENCE), append=False)
 
 
 @pytest.fixture(scope="session", autouse=True)

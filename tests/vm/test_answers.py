@@ -12,7 +12,7 @@ import struct
 import traffic
 from capture import ICMPV6, TCP, read_pcap
 from craft import Crafted, alone, checksum, pseudo, tcp
-from hosts import CLIENT, SERVER, Capture, wait_until
+from hosts import CLIENT, PATIENCE, SERVER, Capture, wait_until
 from measuring import Measuring
 from test_headers import TCP_AO_ADD_KEY, ao_key
 
@@ -55,7 +55,7 @@ def leave_in_time_wait(pair, sport):
         listening.bind((SERVER, TIME_WAIT_PORT))
         listening.listen(1)
         sock.bind((CLIENT, sport))
-        sock.settimeout(5)
+        sock.settimeout(5 * PATIENCE)
         sock.connect((SERVER, TIME_WAIT_PORT))
         listening.accept()[0].close()
         assert sock.recv(1) == b""
@@ -132,7 +132,7 @@ def test_a_syn_ack_that_tcp_ao_signs_is_left_alone_whatever_state_there_is(pair,
         with Capture(pair.client, results(".pcap")) as tap, pair.client.socket(socket.AF_INET6, socket.SOCK_STREAM) as sock:
             sock.setsockopt(socket.IPPROTO_TCP, TCP_AO_ADD_KEY, ao_key(SERVER))
             sock.bind((CLIENT, 5650))
-            sock.settimeout(5)
+            sock.settimeout(5 * PATIENCE)
             sock.connect((SERVER, 7400))
             answers = [p for p in read_pcap(tap.stop()) if p.saddr == SERVER and p.upper[13:14] == bytes([SYN | ACK])]
         assert [len(p.options) for p in answers] == [0]

@@ -11,7 +11,7 @@ import traffic
 from capture import UDP, read_pcap
 from craft import Crafted, alone, flipped, options_header
 from family import error_of, rule
-from hosts import CLIENT, SERVER, Capture, wait_until
+from hosts import CLIENT, PATIENCE, SERVER, Capture, wait_until
 from measuring import MODES, Measuring, consistent, new_secret
 
 PSN_BITS = range(16, 32)  # of the content: flipped, the option is another one, under another nonce
@@ -22,7 +22,7 @@ class Target:
 
     def __init__(self, pair, family, port=7000):
         self.family, self.sock = family, pair.server.udp(port=port)
-        self.sock.settimeout(2)
+        self.sock.settimeout(2 * PATIENCE)
 
     def delivered(self, payload):
         """Whether this very payload comes next."""
@@ -33,11 +33,11 @@ class Target:
 
     def delivered_soon(self, payload, seconds=0.2):
         """Whether this very payload comes next, where it may well be lost."""
-        self.sock.settimeout(seconds)
+        self.sock.settimeout(seconds * PATIENCE)
         try:
             return self.delivered(payload)
         finally:
-            self.sock.settimeout(2)
+            self.sock.settimeout(2 * PATIENCE)
 
     def silent(self):
         """Whether nothing comes."""
@@ -47,7 +47,7 @@ class Target:
         except TimeoutError:
             return True
         finally:
-            self.sock.settimeout(2)
+            self.sock.settimeout(2 * PATIENCE)
 
     def counted(self):
         stats = self.family.stats()

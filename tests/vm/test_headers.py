@@ -10,7 +10,7 @@ import traffic
 from capture import ICMPV6, TCP, UDP, read_pcap, walk_options
 from craft import Crafted, alone, options_header, udp
 from family import Family, rule
-from hosts import CLIENT, LINK, SERVER, Capture
+from hosts import CLIENT, LINK, PATIENCE, SERVER, Capture
 from measuring import Measuring, new_secret
 
 IPV6_HOPOPTS, IPV6_RTHDRDSTOPTS, IPV6_RTHDR, IPV6_DSTOPTS = 54, 55, 57, 59
@@ -186,7 +186,7 @@ def signed_exchange(pair, port):
         listening.setsockopt(socket.IPPROTO_TCP, TCP_AO_ADD_KEY, ao_key(CLIENT))
         listening.bind((SERVER, port))
         listening.listen(1)
-        sock.settimeout(5)
+        sock.settimeout(5 * PATIENCE)
         sock.setsockopt(socket.IPPROTO_TCP, TCP_AO_ADD_KEY, ao_key(SERVER))
         sock.connect((SERVER, port))
         answering, _ = listening.accept()

@@ -13,7 +13,7 @@ import pytest
 import traffic
 from capture import TCP, UDP
 from helper import Helper, negotiated, path
-from hosts import CLIENT, SERVER, Capture, delay, run, wait_until
+from hosts import CLIENT, PATIENCE, SERVER, Capture, delay, run, wait_until
 from measuring import MODES
 from test_plain import mixed_traffic
 
@@ -156,7 +156,7 @@ def test_a_file_that_others_may_read_is_refused(pair, helpers, which):
     file.touch()
     file.chmod(0o644)
     client.start()
-    assert client.process.wait(10) != 0
+    assert client.process.wait(10 * PATIENCE) != 0
     client.process = None
     assert str(file) in client.said() and "0644" in client.said() and "chmod 600" in client.said()
 
@@ -181,7 +181,7 @@ def test_a_malformed_configuration_names_file_line_and_key_and_changes_nothing(p
     client.config.write_text(text.replace(old, new))
     line = text[: text.index(old)].count("\n") + 1
     client.start()
-    assert client.process.wait(10) != 0
+    assert client.process.wait(10 * PATIENCE) != 0
     client.process = None
     assert f"{client.config}:{line}: {key}" in client.said(), client.said()
     assert client.command("policy")["rules"] == [] and client.command("show")["associations"] == []

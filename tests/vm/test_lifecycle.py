@@ -13,7 +13,7 @@ import pytest
 import traffic
 from capture import UDP
 from family import Family, error_of, rule
-from hosts import CLIENT, SERVER, Capture, Pair, wait_until
+from hosts import CLIENT, PATIENCE, SERVER, Capture, Pair, wait_until
 from measuring import MODES, Measuring, new_secret
 from test_bulk import UDP_SEGMENT
 from test_plain import consecutive
@@ -66,7 +66,7 @@ def test_namespaces_are_deleted_under_traffic(pair):
             elif first == "client":
                 doomed.client.close()
                 doomed.hosts.remove(doomed.client)
-        ping.wait(5)
+        ping.wait(5 * PATIENCE)
     # The module holds on to none of them.
     module.unload()
     module.load()

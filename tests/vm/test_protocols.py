@@ -9,7 +9,7 @@ import opener
 from capture import DCCP, ESP, SCTP, UDP, UDPLITE, parse, read_pcap
 from craft import ipv6, udp
 from family import rule
-from hosts import CLIENT, LINK, SERVER, Capture, run, wait_until
+from hosts import CLIENT, LINK, PATIENCE, SERVER, Capture, run, wait_until
 from measuring import Measuring
 
 GRE, EXPERIMENT, IPV6_IN_IPV6 = 47, 253, 41
@@ -37,7 +37,7 @@ def test_protocols_are_measured_both_ways_where_a_rule_names_them(pair, results)
         for protocol, (there, back, ports) in CRAFTED.items():
             ends = [host.socket(socket.AF_INET6, socket.SOCK_RAW, protocol) for host in pair.hosts]
             for sock in ends:
-                sock.settimeout(5)
+                sock.settimeout(5 * PATIENCE)
             for number in range(3):
                 if protocol == ESP:
                     there = struct.pack("!I", 0x6000 + number) + there[4:]
@@ -67,14 +67,14 @@ def test_sctp_associations_are_measured(pair, results):
             sock = pair.client.socket(socket.AF_INET6, socket.SOCK_STREAM, SCTP)
             with listening, sock, Capture(pair.client, results(f"-{offload}.pcap")) as tap:
                 for end in (listening, sock):
-                    end.settimeout(10)
+                    end.settimeout(10 * PATIENCE)
                 listening.bind((SERVER, 7200))
                 listening.listen(1)
                 sock.connect((SERVER, 7200))
                 port = sock.getsockname()[1]
                 answering, _ = listening.accept()
                 with answering:
-                    answering.settimeout(10)
+                    answering.settimeout(10 * PATIENCE)
                     received, sent = b"", 0
                     while sent < len(data):
                         sent += sock.send(data[sent : sent + 20000])

@@ -15,7 +15,7 @@ import pytest
 import traffic
 from capture import ICMPV6, TCP, UDP, read_pcap
 from family import rule
-from hosts import CLIENT, LINK, SERVER, Capture, Host, link
+from hosts import CLIENT, LINK, PATIENCE, SERVER, Capture, Host, link
 from measuring import Measuring
 
 FAR = "fd00:2::3"
@@ -242,7 +242,7 @@ def test_a_vrf_sends_a_packet_once_through_the_last_pass_only(pair, results):
             after = measuring.client.stats()
         with client.socket(socket.AF_INET6, socket.SOCK_STREAM) as sock, traffic.TcpEcho(pair.server):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"vrf0")
-            sock.settimeout(10)
+            sock.settimeout(10 * PATIENCE)
             sock.connect((SERVER, traffic.ECHO_PORT))
             mss = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG)
         packets = [p for p in read_pcap(tap.stop()) if p.protocol == UDP and p.saddr == CLIENT]

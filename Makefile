@@ -6,7 +6,7 @@ SHELL := /bin/bash
 # A person's own kernel is named by KDIR, the directory it was built in; RUSTC, BINDGEN, CC, LLVM and V are the caller's,
 # and make hands on what was set, nothing else.
 
-.PHONY: all module helper setup demo test test-built-in bench clean distclean help
+.PHONY: all module helper setup demo test test-debug test-built-in bench clean distclean help
 all: module
 
 module:
@@ -31,6 +31,9 @@ demo: setup
 test:
 	@scripts/test
 
+test-debug:
+	@scripts/test --debug-kernel
+
 test-built-in:
 	@scripts/test-built-in
 
@@ -49,6 +52,7 @@ help:
 	@echo 'make helper          the pdmv2 helper, in target/release'
 	@echo 'make demo            two hosts measure each other in a VM (root); leaves its files in target/demo'
 	@echo 'make test            every test there is (root); the last line is "N passed, N failed"'
+	@echo 'make test-debug      the tests in the VM once more, on a kernel that watches memory, locks and references (root)'
 	@echo 'make test-built-in   a kernel with the module built in, built, booted and seen at work (root; long the first time)'
 	@echo 'make bench           what packets cost in executed instructions, as a table (root; docs/performance.md)'
 	@echo 'make setup           only what the above need, in $${PDMV2_CACHE:-~/.cache/pdmv2}; scripts/setup --newest looks for a newer kernel'

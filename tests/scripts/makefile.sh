@@ -22,6 +22,7 @@ check "make builds the module" says "module  $none" make
 check "make helper" says "helper  $none" make helper
 check "make demo" says "vm *-- tests/demo/run $none" make demo
 check "make test" says "test  $none" make test
+check "make test-debug" says "test --debug-kernel $none" make test-debug
 check "make test-built-in" says "test-built-in  $none" make test-built-in
 check "make bench" says "bench  $none" make bench
 check "make clean" says "clean  $none" make clean

@@ -7,17 +7,19 @@ mkdir -p "$checkout/tests" "$SCRATCH/bin"
 cp -r "$TOP/scripts" "$checkout/scripts"
 
 stub() { printf '#!/bin/bash\n%s\n' "$2" >"$1"; chmod +x "$1"; }
-# row NAME LAST-LINE CARGO VM [SETUP [MODULE]]: shell code each; the status must agree with the count.
+# row [-ARGUMENT] NAME LAST-LINE CARGO VM [SETUP [MODULE]]: shell code each; the status must agree with the count.
 row() {
-    local said status=0 wanted=1
+    local said status=0 wanted=1 argument=()
+    case $1 in -*) argument=("$1"); shift ;; esac
     stub "$SCRATCH/bin/cargo" "$3"
     stub "$checkout/scripts/vm" "$4"
     stub "$checkout/scripts/setup" "${5:-}"
     stub "$checkout/scripts/module" "${6:-}"
     stub "$checkout/scripts/helper" ''
+    stub "$checkout/scripts/custom-kernel" "${5:-echo /kdir}"
     rm -rf "$checkout/target"
     case $2 in *", 0 failed") wanted=0 ;; esac
-    said=$(PATH=$SCRATCH/bin:$PATH "$checkout/scripts/test" 2>"$SCRATCH/said") || status=$?
+    said=$(PATH=$SCRATCH/bin:$PATH "$checkout/scripts/test" "${argument[@]}" 2>"$SCRATCH/said") || status=$?
     check "$1: $2" test "$(tail -n 1 <<<"$said") $status" = "$2 $wanted"
 }
 cargo() { echo "echo 'test result: ok. $1 passed; $2 failed; $3 ignored; 0 measured'; [ $2 = 0 ]"; }
@@ -40,6 +42,15 @@ row "both VMs die" "3 passed, 2 failed" "$(cargo 3 0 0)" "exit 71"
 row "pytest finds no test" "3 passed, 1 failed" "$(cargo 3 0 0)" "$(vm 0 0 0 0 5)"
 row "the module does not build" "3 passed, 1 failed" "$(cargo 3 0 0)" "$(vm 4 0 0 0 0)" '' 'exit 2'
 row "set-up fails" "0 passed, 1 failed" "$(cargo 3 0 0)" "$(vm 4 0 0 0 0)" 'exit 1'
+# On the debug kernel: its own tests, of which the checkout has one, and the VM's.
+mkdir "$checkout/tests/debug-kernel"
+echo 'echo "ok - one"' >"$checkout/tests/debug-kernel/own.sh"
+on_debug='[[ " $* " = *" --kernel debug "* ]] || exit 99'
+row --debug-kernel "on the debug kernel" "5 passed, 0 failed" "$(cargo 3 0 0)" "$on_debug; $(vm 4 0 0 0 0)"
+row --debug-kernel "there: a splat, or something left behind" "5 passed, 1 failed" "$(cargo 3 0 0)" "$on_debug; $(vm 4 0 0 0 70)"
+row --debug-kernel "the debug kernel does not build" "0 passed, 1 failed" "$(cargo 3 0 0)" "$(vm 4 0 0 0 0)" 'exit 1'
+echo 'echo "ok - one"; echo "not ok - two"; exit 1' >"$checkout/tests/debug-kernel/own.sh"
+row --debug-kernel "a test of its own fails" "5 passed, 1 failed" "$(cargo 3 0 0)" "$on_debug; $(vm 4 0 0 0 0)"
 row "nothing runs" "0 passed, 1 failed" "true" "$(vm 0 0 0 0 0)"
 check "it does not count the tests of one that was not asked for" test \
     "$(PATH=$SCRATCH/bin:$PATH "$checkout/scripts/test" --only nothing 2>/dev/null)" = "0 passed, 1 failed"

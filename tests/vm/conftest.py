@@ -34,6 +34,7 @@ def loaded(modules_at_hand):
     module.load()
     yield
     if module.is_loaded():
+        module.look_for_lost_memory()
         module.unload()
     assert not module.SYSFS.exists()
 

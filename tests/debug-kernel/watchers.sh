@@ -33,6 +33,6 @@ said "a warning is told" "WARNING: .*lkdtm"
 said "kmemleak tells lost memory, and who allocated it" "kmemleak: +.*kmemleak_test_init"
 said "lost memory is named once more in the end" "LEFT BEHIND: memory"
 said "a namespace that somebody holds is named" "LEFT BEHIND: net_refcnt@"
-said "a device that is left is named, and what holds it" "LEFT BEHIND: netdev@.*register_netdevice"
+said "a device that is left is named, and what holds it" "LEFT BEHIND: netdev@.* users at"
 said "a lock validator that has stopped is told" "LEFT BEHIND: perhaps a wrong order of locks"
 finished

@@ -44,6 +44,8 @@ static int udp_socket(const char *ns, const struct sockaddr_in6 *address)
 	close(fd);
 	fd = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (fd < 0 || setsockopt(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, &on, sizeof(on)) ||
+	    /* The server's many addresses are a route's, not an interface's. */
+	    setsockopt(fd, IPPROTO_IPV6, IPV6_FREEBIND, &on, sizeof(on)) ||
 	    bind(fd, (const struct sockaddr *)address, sizeof(*address)))
 		err(1, "a socket in %s", ns);
 	return fd;

@@ -23,7 +23,6 @@ from family import Family, rule  # noqa: E402
 from hosts import CLIENT, LINK, SERVER, TOP, Pair, run  # noqa: E402
 from measuring import new_secret  # noqa: E402
 
-OUT = TOP / "target" / "bench"
 ROUNDS, REPETITIONS = 2000, 9
 # Round trips that set things up, uncounted.
 WARM_UP = 200
@@ -41,6 +40,8 @@ FLOWS_FOR_BYTES = 1000
 TARGET_BYTES = {"v2": 256, "v2-encrypted": 640}
 
 
+# Where exchange is, and the results go; main sets it.
+OUT = TOP / "target" / "bench"
 # Repetitions so far: profile.c writes a section of each.
 sections = 0
 
@@ -278,12 +279,15 @@ def markdown(results):
 
 
 def main():
+    global OUT
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", default=",".join(WAYS), help="ways to count (%(default)s)")
     parser.add_argument("--repetitions", type=int, default=REPETITIONS, help="of the exchange, of which the median counts (%(default)s)")
     parser.add_argument("--flows", default="1,10000", help="numbers of flows alive, the first of which is compared with; empty for none (%(default)s)")
     parser.add_argument("--mechanisms", default="v2,v2-encrypted", help="whose flows (%(default)s)")
+    parser.add_argument("--out", type=Path, default=OUT, help="directory of the results (%(default)s)")
     arguments = parser.parse_args()
+    OUT = arguments.out
     names = [name for name in arguments.rows.split(",") if name]
     if unknown := set(names) - set(WAYS):
         parser.error(f"no such rows: {', '.join(sorted(unknown))}")

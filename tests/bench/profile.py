@@ -13,7 +13,6 @@ import re
 import subprocess
 from pathlib import Path
 
-OUT = Path(__file__).resolve().parents[2] / "target" / "bench"
 USER = "(user space)"
 CALLS_LEAST, CALLERS_SHOWN = 0.01, 4
 # A hash at the end of every Rust name, which tells nobody anything.
@@ -63,8 +62,8 @@ def readable(names):
 class Profile:
     """What a row executed, per packet."""
 
-    def __init__(self, row, blocks):
-        symbols = Symbols(OUT / f"{row['name']}.symbols")
+    def __init__(self, row, blocks, out):
+        symbols = Symbols(out / f"{row['name']}.symbols")
         self.name = row["name"]
         # Instructions by function; calls by function and caller.
         self.functions = collections.Counter()
@@ -97,10 +96,11 @@ class Profile:
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--least", type=float, default=5, help="instructions per packet from which a function is shown (%(default)s)")
+    parser.add_argument("out", type=Path, help="directory of the results")
     arguments = parser.parse_args()
-    counted = list(sections(OUT / "profile.blocks"))
-    rows = json.loads((OUT / "results.json").read_text())["rows"]
-    first, *others = (Profile(row, counted[row["section"]]) for row in rows if row["packet"] is not None)
+    counted = list(sections(arguments.out / "profile.blocks"))
+    rows = json.loads((arguments.out / "results.json").read_text())["rows"]
+    first, *others = (Profile(row, counted[row["section"]], arguments.out) for row in rows if row["packet"] is not None)
     written = readable(sorted({name for profile in (first, *others) for name in profile.functions}))
     for profile in others:
         profile.show(first, arguments.least, written)

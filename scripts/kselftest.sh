@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: GPL-2.0-only OR MIT
+# The kernel's own network selftests: taken from the source the stock kernel was built from, and built, in the cache.
+
+# What the chosen tests run and are built with, besides the guest's other tools.
+SELFTEST_PACKAGES="socat jq iptables ncat traceroute pkg-config libmnl-dev libssl-dev"
+# The programs they run; net/ and net/netfilter/ each have a Makefile of their own.
+SELFTEST_NET_PROGRAMS="udpgso udpgso_bench_tx udpgso_bench_rx ip_defrag tcp_mmap msg_zerocopy nettest ioam6_parser sctp_hello
+ ipv6_flowlabel ipv6_flowlabel_mgr cmsg_sender txtimestamp ipv6_fragmentation"
+SELFTEST_NETFILTER_PROGRAMS="nf_queue connect_close conntrack_dump_flush"
+
+# selftests_dir: where they are; beside the build tree of the stock kernel.
+selftests_dir() { echo "$KERNELS/$(stock_release)/selftests"; }
+
+install_selftest_packages() {
+    configure_apt
+    # shellcheck disable=SC2086
+    in_rootfs apt-get install -y --no-install-recommends $SELFTEST_PACKAGES
+    in_rootfs apt-get clean
+    sync --file-system "$ROOTFS"
+}
+
+# unpack_selftests RELEASE VERSION: what the kernel's build tree leaves out, and the headers for user space of that version.
+unpack_selftests() {
+    local dir=$KERNELS/$1
+    rm -rf "$dir/selftests.partial" "$dir/selftests"
+    mkdir -p "$dir/selftests.partial"
+    in_rootfs bash -euo pipefail -c '
+        dir=$0 version=$1
+        cd "$dir/selftests.partial"
+        source=$(echo "$dir"/debs/linux-source-*_*.deb)
+        top=$(basename "$source")
+        top=${top%%_*}
+        dpkg-deb --fsys-tarfile "$source" | tar -xO "./usr/src/$top.tar.xz" | xz -dc -T0 |
+            tar -x --strip-components=1 --wildcards "$top/tools/testing/selftests/*.h" "$top/tools/testing/selftests/lib.mk" \
+                "$top/tools/testing/selftests/kselftest/*" "$top/tools/testing/selftests/net/*" \
+                "$top/tools/testing/selftests/wireguard/*" "$top/tools/include/*"
+        cd /tmp
+        apt-get -o APT::Sandbox::User=root download "linux-libc-dev=$version"
+        dpkg-deb -x linux-libc-dev_*.deb headers
+        mkdir -p "$dir/selftests.partial/usr"
+        cp -r headers/usr/include "$dir/selftests.partial/usr/include"
+        # Debian keeps the headers of an architecture in a directory of its own.
+        [ -d "$dir/selftests.partial/usr/include/asm" ] ||
+            cp -r headers/usr/include/x86_64-linux-gnu/asm "$dir/selftests.partial/usr/include/asm" ||
+            { find headers -maxdepth 4; exit 1; }
+    ' "$dir" "$2"
+    mv "$dir/selftests.partial" "$dir/selftests"
+}
+
+# build_selftests RELEASE: the programs, by the selftests' own rules, with the compiler of the kernel.
+build_selftests() {
+    in_rootfs bash -euc '
+        cd "$0/tools/testing/selftests"
+        cc=$(sed -n "s/^CONFIG_CC_VERSION_TEXT=\"\([^ ]*\).*/\1/p" "$1/.config")
+        build() { # DIRECTORY PROGRAM...
+            local dir=$PWD/$1
+            shift
+            make -C "$dir" CC="$cc" "${@/#/$dir/}"
+        }
+        build net $2
+        build net/netfilter $3
+    ' "$KERNELS/$1/selftests" "$KERNELS/$1/build" "$(echo $SELFTEST_NET_PROGRAMS)" "$(echo $SELFTEST_NETFILTER_PROGRAMS)"
+}
+
+ensure_selftests() {
+    local release version
+    read -r release version <"$CHOICE"
+    [ -x "$ROOTFS/usr/bin/socat" ] || rm -f "$CACHE/stamps/selftest-packages"
+    [ -d "$KERNELS/$release/selftests" ] || rm -f "$CACHE/stamps/"{selftests,selftest-programs}-"$release"
+    once selftest-packages "$SUITE $(echo $SELFTEST_PACKAGES)" "Installing what the kernel's selftests run" install_selftest_packages
+    once "selftests-$release" "$version" "Unpacking the kernel's selftests" unpack_selftests "$release" "$version"
+    once "selftest-programs-$release" "$version $(echo $SELFTEST_NET_PROGRAMS $SELFTEST_NETFILTER_PROGRAMS)" \
+        "Building the kernel's selftests" build_selftests "$release"
+}

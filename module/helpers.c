@@ -178,6 +178,11 @@ u32 pdmv2_gso_segs(const struct sk_buff *skb)
 	return size ? DIV_ROUND_UP(skb->len, size) : 1;
 }
 
+bool pdmv2_gso_fits(const struct sk_buff *skb, u32 mtu)
+{
+	return skb_gso_validate_network_len(skb, mtu);
+}
+
 struct sk_buff *pdmv2_gso_segment(struct sk_buff *skb)
 {
 	struct net_device *dev = skb->dev;

@@ -157,7 +157,16 @@ impl<'a> Look<'a> {
                 )
             });
         }
-        if allowed.is_ok() && splitting == Splitting::Possible {
+        let planned = allowed.and_then(|()| {
+            let existing = headers.final_options.and_then(|(at, len)| head.get(at..at.checked_add(len)?));
+            let placement =
+                Placement::plan(existing, headers.protocol, option_type(), mechanism).ok_or(Skip::Headers)?;
+            if splitting == Splitting::Possible {
+                self.worth_splitting(packet, &placement)?;
+            }
+            Ok(placement)
+        });
+        if planned.is_ok() && splitting == Splitting::Possible {
             drop(flow);
             questions.ask(self.namespace, self.now);
             return Outcome::Split;
@@ -165,14 +174,11 @@ impl<'a> Look<'a> {
         self.policy.hit(index, packets);
         let number = self.count(&id.local, packets);
         let result = match &mut flow {
-            Some(flow) => allowed.and_then(|()| {
-                let existing = headers.final_options.and_then(|(at, len)| head.get(at..at.checked_add(len)?));
-                let placement =
-                    Placement::plan(existing, headers.protocol, option_type(), mechanism).ok_or(Skip::Headers)?;
-                self.send(packet, &headers, placement, flow, rule, mechanism, number)
-            }),
+            Some(flow) => {
+                planned.and_then(|placement| self.send(packet, &headers, placement, flow, rule, mechanism, number))
+            }
             // Only what is not allowed has no flow.
-            None => Err(allowed.err().unwrap_or(Skip::NoMemory)),
+            None => Err(planned.err().unwrap_or(Skip::NoMemory)),
         };
         let counters = &self.namespace.counters;
         match result {
@@ -234,6 +240,19 @@ impl<'a> Look<'a> {
         }
         if splitting == Splitting::Failed {
             return Err(Skip::Gso);
+        }
+        Ok(())
+    }
+
+    /// A super-packet whose full segments have no room for the option stays whole: splitting it would cost its offload and
+    /// gain an option in its last segment at most.
+    fn worth_splitting(&self, packet: &Outgoing<'_>, placement: &Placement) -> Result<(), Skip> {
+        let fit = |mtu: usize| packet.segments_fit(mtu.saturating_sub(placement.growth()));
+        if !fit(packet.mtu()) {
+            return Err(Skip::Mtu);
+        }
+        if self.facts.mtu_probe() && !fit(MIN_MTU) {
+            return Err(Skip::MtuProbe);
         }
         Ok(())
     }

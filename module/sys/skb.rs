@@ -128,6 +128,12 @@ impl Outgoing<'_> {
         unsafe { bindings::pdmv2_gso_segs(self.skb) }
     }
 
+    /// Whether the full segments of a super-packet are at most `len` bytes, from the IPv6 header on.
+    pub(crate) fn segments_fit(&self, len: usize) -> bool {
+        // SAFETY: valid, a super-packet.
+        unsafe { bindings::pdmv2_gso_fits(self.skb, u32::try_from(len).unwrap_or(u32::MAX)) }
+    }
+
     /// Makes the first `at` bytes writable, with room for `growth` more in front.
     pub(crate) fn make_room(&mut self, growth: usize, at: usize) -> Result {
         // SAFETY: valid; may reallocate the packet's head, atomically.

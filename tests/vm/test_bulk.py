@@ -72,3 +72,24 @@ def test_udp_segmentation_offload_arrives_intact(pair, results, mechanism):
     pointers = sorted(o.fields.globalptr for o in options)
     assert pointers == list(range(pointers[0], pointers[0] + 11))
     assert stats["options-out"] == 11
+
+
+@pytest.mark.parametrize("mechanism", ["v2", "v2-encrypted"])
+def test_a_super_packet_whose_segments_have_no_room_stays_whole(pair, results, mechanism):
+    """"What still does not fit goes without", and keeps its segmentation offload."""
+    full, count = 1500 - 40 - 8, 5
+    for host in pair.hosts:
+        host.run("ethtool", "-K", LINK, "tx-udp-segmentation", "on", "gso", "on")
+    with Measuring(pair, mechanism) as measuring, traffic.UdpEcho(pair.server) as server:
+        assert traffic.udp_exchange(pair.client, SERVER, 1) == 1
+        with Capture(pair.client, results(".pcap")) as tap:
+            with pair.client.udp() as sock:
+                sock.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, full)
+                sock.sendto(bytes(count * full), (SERVER, traffic.ECHO_PORT))
+                for _ in range(count):
+                    sock.recv(65536)
+            path = tap.stop()
+        assert [len(datagram) for datagram in server.received][1:] == [full] * count
+        assert measuring.client.skipped() == {"mtu": count}
+    sent = [len(p.raw) for p in read_pcap(path) if p.protocol == UDP and p.saddr == CLIENT]
+    assert sent == [40 + 8 + count * full]

@@ -6,7 +6,7 @@ SHELL := /bin/bash
 # A person's own kernel is named by KDIR, the directory it was built in; RUSTC, BINDGEN, CC, LLVM and V are the caller's,
 # and make hands on what was set, nothing else.
 
-.PHONY: all module helper setup demo test test-debug test-built-in bench clean distclean help
+.PHONY: all module helper setup demo test test-debug test-built-in bench selftests clean distclean help
 all: module
 
 module:
@@ -40,6 +40,9 @@ test-built-in:
 bench:
 	@scripts/bench
 
+selftests:
+	@scripts/selftests
+
 clean:
 	@scripts/clean
 
@@ -55,6 +58,7 @@ help:
 	@echo 'make test-debug      the tests in the VM once more, on a kernel that watches memory, locks and references (root)'
 	@echo 'make test-built-in   a kernel with the module built in, built, booted and seen at work (root; long the first time)'
 	@echo 'make bench           what packets cost in executed instructions, as a table (root; docs/performance.md)'
+	@echo 'make selftests       the kernel'"'"'s own network selftests without the module, with it, and measured (root; an hour and more)'
 	@echo 'make setup           only what the above need, in $${PDMV2_CACHE:-~/.cache/pdmv2}; scripts/setup --newest looks for a newer kernel'
 	@echo 'make clean           removes target/'
 	@echo 'make distclean       removes target/ and the cache directory'

@@ -5,7 +5,7 @@
 
 mkdir -p "$SCRATCH/scripts"
 cp "$TOP/Makefile" "$SCRATCH"
-for script in setup module helper test test-built-in bench vm clean; do
+for script in setup module helper test test-built-in bench selftests vm clean; do
     printf '#!/bin/sh\necho "%s $* RUSTC=${RUSTC-unset} CC=${CC-unset} LLVM=${LLVM-unset} V=${V-unset} KERNEL=${PDMV2_KERNEL-unset}"\n' $script >"$SCRATCH/scripts/$script"
     chmod +x "$SCRATCH/scripts/$script"
 done
@@ -25,6 +25,7 @@ check "make test" says "test  $none" make test
 check "make test-debug" says "test --debug-kernel $none" make test-debug
 check "make test-built-in" says "test-built-in  $none" make test-built-in
 check "make bench" says "bench  $none" make bench
+check "make selftests" says "selftests  $none" make selftests
 check "make clean" says "clean  $none" make clean
 check "make distclean" says "clean --all $none" make distclean
 check "make KDIR=... RUSTC=... CC=..." says "module /some/where RUSTC=r CC=c LLVM=unset V=unset KERNEL=unset" make KDIR=/some/where RUSTC=r CC=c

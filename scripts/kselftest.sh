@@ -11,6 +11,8 @@ SELFTEST_NETFILTER_PROGRAMS="nf_queue connect_close conntrack_dump_flush"
 # selftests_dir: where they are; beside the build tree of the stock kernel.
 selftests_dir() { echo "$KERNELS/$(stock_release)/selftests"; }
 
+selftests_root() { echo "$KERNELS/$(stock_release)/selftests.tar"; }
+
 install_selftest_packages() {
     configure_apt
     # shellcheck disable=SC2086
@@ -67,13 +69,34 @@ build_selftests() {
     ' "$KERNELS/$1/selftests" "$KERNELS/$1/build" "$(echo $SELFTEST_NET_PROGRAMS)" "$(echo $SELFTEST_NETFILTER_PROGRAMS)"
 }
 
+# pack_selftests RELEASE: a root for the guest's memory, with the selftests and what they run: reading files of the host
+# takes the host's time, in which the clock of a guest in virtual time leaps on to its next timer, and tests' time limits
+# run out. Left out are large programs and libraries: compilers, emulators.
+pack_selftests() {
+    in_rootfs bash -euo pipefail -c '
+        selftests=$0 archive=$1
+        {
+            find usr/bin usr/sbin -not -type d -size -3M
+            find usr/lib/x86_64-linux-gnu -maxdepth 1 -name "*.so*" -size -8M
+            echo usr/lib64
+            printf "%s\n" bin sbin lib lib64 etc usr/lib/x86_64-linux-gnu/xtables usr/share/iproute2 usr/lib/locale/C.utf8 "${selftests#/}"
+        } >/tmp/files
+        tar -c -f "$archive.partial" -T /tmp/files
+        mv "$archive.partial" "$archive"
+        ls -l "$archive"
+    ' "$KERNELS/$1/selftests/tools/testing/selftests" "$(selftests_root)"
+}
+
 ensure_selftests() {
     local release version
     read -r release version <"$CHOICE"
     [ -x "$ROOTFS/usr/bin/socat" ] || rm -f "$CACHE/stamps/selftest-packages"
     [ -d "$KERNELS/$release/selftests" ] || rm -f "$CACHE/stamps/"{selftests,selftest-programs}-"$release"
+    [ -f "$(selftests_root)" ] || rm -f "$CACHE/stamps/selftest-root-$release"
     once selftest-packages "$SUITE $(echo $SELFTEST_PACKAGES)" "Installing what the kernel's selftests run" install_selftest_packages
     once "selftests-$release" "$version" "Unpacking the kernel's selftests" unpack_selftests "$release" "$version"
     once "selftest-programs-$release" "$version 128M 1M $(echo $SELFTEST_NET_PROGRAMS $SELFTEST_NETFILTER_PROGRAMS)" \
         "Building the kernel's selftests" build_selftests "$release"
+    once "selftest-root-$release" "$version $(cat "$CACHE/stamps/selftest-"{packages,"programs-$release"} | tr '\n' ' ')" \
+        "Packing the kernel's selftests and what they run" pack_selftests "$release"
 }

@@ -5,7 +5,7 @@ import opener
 import pytest
 import traffic
 from capture import ICMPV6, TCP, UDP, read_pcap
-from hosts import CLIENT, SERVER, Capture
+from hosts import CLIENT, SERVER, Capture, wait_until
 from measuring import MODES, Measuring, consistent
 from test_plain import consecutive, echoes, mixed_traffic, placed_right
 
@@ -13,7 +13,8 @@ from test_plain import consecutive, echoes, mixed_traffic, placed_right
 @pytest.mark.parametrize("mode", MODES)
 def test_every_encrypted_option_opens_with_the_key_log(pair, results, mode):
     with Capture(pair.client, results(".pcap")) as tap, Measuring(pair, mode=mode) as measuring:
-        mixed_traffic(pair)
+        # A flow that ends before its key is there goes without: on a slow machine it takes some more until each kind has one.
+        wait_until(lambda: mixed_traffic(pair) or all_protected(measuring), "flows stay without keys", 60)
         path = tap.stop()
         stats = {CLIENT: consistent(measuring.client), SERVER: consistent(measuring.server)}
         flows = {CLIENT: measuring.client.flows(), SERVER: measuring.server.flows()}
@@ -40,7 +41,8 @@ def test_every_encrypted_option_opens_with_the_key_log(pair, results, mode):
         for flow in flows[address]:
             mine = [o for o in sent if (o.flow.protocol, o.flow.sport, o.flow.dport) == ports(flow)]
             assert flow["options-out"] == len(mine)
-            assert flow["send-epoch"] == mine[-1].fields.epoch == 0
+            if mine or mode == "kernel":
+                assert flow["send-epoch"] == mine[-1].fields.epoch == 0
         if mode == "kernel":
             # "protects the very first packet and needs no upcall"
             assert counted["acquires"] == 0 and counted["accepted"] == counted["options-in"]
@@ -50,6 +52,14 @@ def test_every_encrypted_option_opens_with_the_key_log(pair, results, mode):
             assert set(skipped[address]) <= {"no-key", "no-socket"}
             assert set(refused_of(flows[address])) <= {"no-key"}
     assert errors == []
+
+
+def all_protected(measuring):
+    """Both hosts sent and accepted options on a flow of each protocol."""
+    return all(
+        {f["id"]["protocol"] for f in family.flows() if f["options-out"] and f["accepted"]} == {TCP, UDP, ICMPV6}
+        for family in measuring.families
+    )
 
 
 def ports(flow):

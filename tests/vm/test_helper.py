@@ -50,10 +50,11 @@ def test_two_hosts_negotiate_and_measure_each_other(pair, helpers, results, mode
         assert start(helpers, mode) >= 1
         for host in pair.hosts:
             delay(host, 5)
-        mixed_traffic(pair)
+        # A flow that ends before its key is there goes without: on a slow machine it takes some more until each kind has one.
+        measured = lambda: own(f for f in client.command("show")["flows"] if f["options-out"] and f["accepted"])  # fmt: skip
+        wait_until(lambda: mixed_traffic(pair) or set(measured()) == {TCP, UDP, 58}, "flows stay without keys", 60)
+        flows = measured()
         capture = tap.stop()
-    flows = own(client.command("show")["flows"])
-    assert set(flows) == {TCP, UDP, 58}
     for flow in flows.values():
         assert flow["mechanism"] == flow["received-mechanism"] == "v2-encrypted" and flow["accepted"] > 0
         # Bounds from above are for virtual time.

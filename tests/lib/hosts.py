@@ -204,16 +204,20 @@ class Routed(Pair):
             self.router.run("ip", "-6", "route", "replace", address, "via", via, "mtu", "lock", mtu)
 
 
-class Capture:
-    """tcpdump on a host's device, into a file."""
+# Super-packets, as a host sees its own before its device splits them.
+WHOLE = 66_000
 
-    def __init__(self, host, path, device=LINK, expression="ip6"):
+
+class Capture:
+    """tcpdump on a host's device, into a file. Its buffer has fewer packets the longer they may be (`snap`, bytes)."""
+
+    def __init__(self, host, path, device=LINK, expression="ip6", snap=9100):
         self.path = Path(path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.path.unlink(missing_ok=True)
         self._log = open(self.path.with_suffix(".log"), "w+", encoding="utf-8")
         self._process = host.start(
-            *("tcpdump", "-i", device, "-w", self.path, "-U", "--immediate-mode", "-s", 9100, "-B", 65536, "-Z", "root", expression),
+            *("tcpdump", "-i", device, "-w", self.path, "-U", "--immediate-mode", "-s", snap, "-B", 65536, "-Z", "root", expression),
             stderr=self._log,
         )
         wait_until(lambda: "listening on" in self._said(), f"tcpdump does not start: {self._said()}")

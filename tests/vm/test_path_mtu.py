@@ -16,7 +16,7 @@ import pytest
 import traffic
 from capture import TCP, UDP, read_pcap
 from family import Family, rule
-from hosts import CLIENT, LINK, SERVER, Capture, wait_until
+from hosts import CLIENT, LINK, SERVER, WHOLE, Capture, wait_until
 from measuring import Measuring
 from test_mtu import GROWTH, HEADERS, UDP_HEADER, announced, mss_of
 
@@ -41,14 +41,14 @@ def carried(path, protocol):
 def test_a_path_mtu_is_learned_once_and_later_connections_leave_room(routed, results, mtu):
     routed.narrow(mtu)
     with Measuring(routed) as measuring, traffic.Sink(routed.server):
-        with Capture(routed.client, results("-first.pcap")) as tap:
+        with Capture(routed.client, results("-first.pcap"), snap=WHOLE) as tap:
             assert traffic.bulk(routed.client, SERVER, 512 << 10)
             told = too_big(tap.stop())
         # The first flight at most; then TCP knows, and what then fills the path goes without.
         assert 1 <= len(told) <= INITIAL_WINDOW + 2 and set(told) == {mtu}, told
         before = measuring.client.skipped()
         assert set(before) <= {"mtu"}
-        with Capture(routed.client, results("-second.pcap")) as tap:
+        with Capture(routed.client, results("-second.pcap"), snap=WHOLE) as tap:
             with routed.client.tcp(SERVER, traffic.BULK_PORT) as sock:
                 assert mss_of(sock) == mtu - 60 - GROWTH["v2-encrypted"] - TIMESTAMPS
             assert traffic.bulk(routed.client, SERVER, 512 << 10)
@@ -76,7 +76,7 @@ def test_a_stream_survives_a_path_mtu_that_shrinks_under_way(routed, results, me
     """It shrinks below what the MSS left room for: what fills the path goes without, and the rest still carries."""
     part = os.urandom(256 << 10)
     with Measuring(routed, mechanism) as measuring, traffic.Sink(routed.server) as sink:
-        with Capture(routed.client, results(".pcap")) as tap, routed.client.tcp(SERVER, traffic.BULK_PORT, timeout=60) as sock:
+        with Capture(routed.client, results(".pcap"), snap=WHOLE) as tap, routed.client.tcp(SERVER, traffic.BULK_PORT, timeout=60) as sock:
             for mtu in (None, 1400, 1300):
                 if mtu:
                     routed.narrow(mtu)
@@ -91,8 +91,9 @@ def test_a_stream_survives_a_path_mtu_that_shrinks_under_way(routed, results, me
     assert sink.streams == [(3 * len(part), hashlib.sha256(part * 3).hexdigest())]
     # Each MTU is told to what was in flight, which is one window, and never again once TCP knows it.
     assert set(told) <= {1400, 1300} and told == sorted(told, reverse=True), told
-    last = [len(p.raw) for p in read_pcap(path) if p.saddr == CLIENT and p.protocol == TCP][-50:]
-    assert max(last) <= 1300 and with_option and without
+    # What goes without may be a super-packet still, which the device splits.
+    last = [p for p in read_pcap(path) if p.saddr == CLIENT and p.protocol == TCP][-50:]
+    assert max((len(p.raw) for p in last if p.options), default=0) <= 1300 and with_option and without
 
 
 def outstanding(sock):
@@ -128,7 +129,7 @@ def lost(server, length):
 def test_datagrams_pass_a_path_mtu_that_shrinks_under_way(routed, results):
     """An application that fills less than the path is told of nothing, or once; then its datagrams go without."""
     with Measuring(routed, "v2-encrypted") as measuring, traffic.UdpEcho(routed.server) as server:
-        with routed.client.udp() as sock, Capture(routed.client, results(".pcap")) as tap:
+        with routed.client.udp() as sock, Capture(routed.client, results(".pcap"), snap=WHOLE) as tap:
             sock.setsockopt(socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER, PMTUDISC_DO)
             assert datagram(sock, 1430) and delivered(server, 1430)
             routed.narrow(1460)
@@ -158,7 +159,7 @@ def test_quic_style_probes_find_the_same_path_mtu_with_and_without_the_option(ro
 
     def probe(server):
         server.received.clear()
-        with routed.client.udp() as sock, Capture(routed.client, results(".pcap")) as tap:
+        with routed.client.udp() as sock, Capture(routed.client, results(".pcap"), snap=WHOLE) as tap:
             sock.setsockopt(socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER, PMTUDISC_PROBE)
             assert all(datagram(sock, length) for length in lengths)
             largest = max(length for length in lengths if length <= 1400)
@@ -196,7 +197,7 @@ def test_tcp_mtu_probing_gets_through_a_black_hole(routed, results, probing):
     routed.router.run("nft", "-f", "-", input=SILENT)
     routed.client.sysctl("net.ipv4.tcp_mtu_probing", probing)
     with Measuring(routed, "v2") as measuring, traffic.Sink(routed.server):
-        with Capture(routed.client, results(".pcap")) as tap:
+        with Capture(routed.client, results(".pcap"), snap=WHOLE) as tap:
             assert traffic.bulk(routed.client, SERVER, 256 << 10)
             path = tap.stop()
         assert too_big(path) == []

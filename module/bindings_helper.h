@@ -9,3 +9,4 @@
 #include <crypto/utils.h>
 #include "helpers.h"
 #include "table.h"
+#include "trace_fields.h"

@@ -25,10 +25,14 @@ pub(crate) enum Count {
     Acquires,
     /// MSS values lowered.
     MssClamped,
+    /// Events told.
+    Events,
+    /// Events not told, as there were too many.
+    EventsSuppressed,
 }
 
 /// Names of [`Count`], in its order, as files in sysfs.
-pub(crate) const COUNT_NAMES: [&str; 8] = [
+pub(crate) const COUNT_NAMES: [&str; 10] = [
     "packets_out",
     "options_out",
     "options_in",
@@ -37,6 +41,8 @@ pub(crate) const COUNT_NAMES: [&str; 8] = [
     "flows_dropped",
     "acquires",
     "mss_clamped",
+    "events",
+    "events_suppressed",
 ];
 
 /// A set of counters.

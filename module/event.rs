@@ -3,6 +3,7 @@
 //! Events for operators and the helper (draft-ietf-ippm-encrypted-pdmv2 section 7.3), by netlink multicast, rate limited.
 
 use crate::association::Association;
+use crate::counters::Count;
 use crate::namespace::Namespace;
 use crate::netlink::write;
 use crate::proto::flow_id::FlowId;
@@ -24,21 +25,25 @@ pub(crate) struct Notice {
     pub(crate) generation: Option<u64>,
     /// The flow it concerns.
     pub(crate) flow: Option<FlowId>,
-    /// The reason of the refusals it tells, and how many there were.
-    pub(crate) refused: Option<(Refusal, u32)>,
+    /// The reason of the refusals it tells.
+    pub(crate) reason: Option<Refusal>,
+    /// How often it happened.
+    pub(crate) count: Option<u32>,
 }
 
 impl Notice {
     /// Of an event alone.
     pub(crate) const fn of(event: Event) -> Self {
-        Self { event, association: None, generation: None, flow: None, refused: None }
+        Self { event, association: None, generation: None, flow: None, reason: None, count: None }
     }
 
     /// Tells the namespace's listeners.
     pub(crate) fn tell(&self, namespace: &Namespace, now: u64) {
         if !namespace.events.lock().take(now) {
+            namespace.counters.count(Count::EventsSuppressed, 1);
             return;
         }
+        namespace.counters.count(Count::Events, 1);
         genl::notify(namespace.net, group::EVENTS, cmd::EVENT, |m| {
             m.u8(attr::notice::EVENT, self.event as u8)?;
             if let Some(association) = &self.association {
@@ -50,8 +55,10 @@ impl Notice {
             if let Some(flow) = &self.flow {
                 write::flow_id(m, attr::notice::FLOW, flow)?;
             }
-            if let Some((reason, count)) = self.refused {
+            if let Some(reason) = self.reason {
                 m.u32(attr::notice::REASON, u32::from(reason as u8))?;
+            }
+            if let Some(count) = self.count {
                 m.uint(attr::notice::COUNT, u64::from(count))?;
             }
             Ok(())

@@ -130,7 +130,33 @@ impl Flow {
     pub(crate) fn refuse(&mut self, id: &FlowId, reason: Refusal, notices: &mut Notices) {
         let count = self.tallies.count(Reason::Refused(reason), 1);
         if count > 0 && count % BURST == 0 {
-            notices.add(Notice { flow: Some(*id), refused: Some((reason, count)), ..Notice::of(Event::Refused) });
+            let (flow, reason, count) = (Some(*id), Some(reason), Some(count));
+            notices.add(Notice { flow, reason, count, ..Notice::of(Event::Refused) });
+        }
+    }
+
+    /// A packet arrived, with an option or without.
+    pub(crate) fn arrives(&mut self, now: u64) {
+        self.packets_in = self.packets_in.saturating_add(1);
+        self.touch(now);
+    }
+
+    /// The packet had an option; asked once that was measured, as what is remembered of it is made then.
+    pub(crate) fn had_option(&mut self) {
+        if let Some(recent) = self.recent.as_deref_mut() {
+            recent.missing.with();
+        }
+    }
+
+    /// A packet arrived that has no option, though one of its kind may have one if `possible`. Where options stay away that
+    /// came before, that is counted, and told.
+    pub(crate) fn arrives_without(&mut self, id: &FlowId, possible: bool, now: u64, notices: &mut Notices) {
+        self.arrives(now);
+        let Some(recent) = self.recent.as_deref_mut().filter(|_| possible) else { return };
+        let Some(gap) = recent.missing.without() else { return };
+        self.tallies.count(Reason::Missing, gap.packets);
+        if gap.tell.is_some() {
+            notices.add(Notice { flow: Some(*id), count: gap.tell, ..Notice::of(Event::Missing) });
         }
     }
 

@@ -218,6 +218,8 @@ u32 pdmv2_in_facts(const struct sk_buff *skb)
 
 	if (pdmv2_is_translated(skb))
 		facts |= PDMV2_IN_NAT;
+	if (IP6CB(skb)->flags & IP6SKB_FRAGMENTED)
+		facts |= PDMV2_IN_REASSEMBLED;
 #ifdef CONFIG_XFRM
 	{
 		const struct sec_path *sp = skb_sec_path(skb);

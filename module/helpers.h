@@ -61,6 +61,7 @@ void pdmv2_okfn(const struct nf_hook_state *state, struct sk_buff *skb);
 enum pdmv2_in_fact {
 	PDMV2_IN_NAT		= 1 << 0,
 	PDMV2_IN_DECRYPTED	= 1 << 1,	/* passes for the second time, after IPsec transport mode */
+	PDMV2_IN_REASSEMBLED	= 1 << 2,	/* came in fragments */
 };
 
 u32 pdmv2_in_facts(const struct sk_buff *skb);

@@ -13,20 +13,23 @@ use crate::flow_table::{entry_of, FlowTable};
 use crate::key::FlowKey;
 use crate::namespace::Namespace;
 use crate::option_type;
+use crate::output::MIN_MTU;
 use crate::policy::Policy;
 use crate::protection::ASK_AHEAD;
+use crate::proto::flow::Received;
 use crate::proto::flow_id::{FlowId, TCP};
 use crate::proto::headers::{Headers, Upper};
 use crate::proto::mss;
-use crate::proto::placement::scan;
+use crate::proto::placement::{new_header_len, scan};
 use crate::proto::receive::{KeyName, TRIES};
 use crate::proto::sequence::Arrival;
 use crate::proto::uapi::{Event, Mechanism, OnFailure, Refusal};
-use crate::proto::wire::{Body, Echo, V2Clear, V2Interior, SEALED_LEN, VERSION};
+use crate::proto::wire::{Body, Pdm, V2Clear, V2Interior, SEALED_LEN, VERSION};
 use crate::sys::hooks::Verdict;
 use crate::sys::log;
 use crate::sys::skb::{HeadBuffer, Incoming};
 use crate::sys::time;
+use crate::sys::trace;
 use kernel::prelude::*;
 use kernel::sync::rcu;
 
@@ -53,6 +56,7 @@ pub(crate) fn incoming(namespace: &Namespace, mut packet: Incoming<'_>) -> Verdi
         id: headers.flow_received(),
         payload: headers.payload_len > 0,
         ifindex: packet.ifindex(),
+        len: packet.len(),
     };
     // A header that the kernel will drop the packet for holds no option for us.
     let scanned = |place: Option<(usize, usize)>| {
@@ -65,7 +69,7 @@ pub(crate) fn incoming(namespace: &Namespace, mut packet: Incoming<'_>) -> Verdi
             arrival.option(found.body.and_then(|(at, len)| header.get(at..at.checked_add(len)?)), facts.translated())
         }
         (None, None) => {
-            arrival.without();
+            arrival.without(headers.upper != Upper::OtherIcmpv6 && !facts.reassembled());
             Verdict::Accept
         }
         _ => arrival.option(None, facts.translated()),
@@ -94,6 +98,8 @@ struct Arrived<'a> {
     id: FlowId,
     payload: bool,
     ifindex: u32,
+    /// From the IPv6 header to the end, bytes.
+    len: usize,
 }
 
 /// An option that was accepted.
@@ -103,12 +109,15 @@ struct Accepted {
 }
 
 impl Arrived<'_> {
-    /// A packet without an option.
-    fn without(&self) {
+    /// A packet without an option. `possible` if it is of a kind that has one; where it might not have fitted, its sender
+    /// had to leave it without, too.
+    fn without(&self, possible: bool) {
+        let mut notices = Notices::default();
         if let Some(mut flow) = self.table.find(self.section, &self.id) {
-            flow.packets_in = flow.packets_in.saturating_add(1);
-            flow.touch(self.now);
+            let fits = self.len.saturating_add(new_header_len(flow.peer_mechanism)) <= MIN_MTU;
+            flow.arrives_without(&self.id, possible && fits, self.now, &mut notices);
         }
+        notices.tell(self.namespace, self.now);
     }
 
     /// A packet with an option; `None` if it has more than one, or one where none belongs.
@@ -117,7 +126,8 @@ impl Arrived<'_> {
         counters.count(Count::OptionsIn, 1);
         let (mut questions, mut notices) = (Questions::default(), Notices::default());
         let mut on_failure = OnFailure::Deliver;
-        let parsed = match body.map(Body::parse) {
+        let read = body.map(Body::parse);
+        let parsed = match read {
             None => Err(Refusal::Header),
             Some(None) => Err(Refusal::Length),
             Some(Some(Body::V2Encrypted(..))) if translated => Err(Refusal::Translated),
@@ -136,11 +146,34 @@ impl Arrived<'_> {
         }
         questions.ask(self.namespace, self.now);
         notices.tell(self.namespace, self.now);
-        match result {
-            // Never for mechanisms that policy refuses, nor where a key was merely missing.
-            Err(Refusal::Authentication) if on_failure == OnFailure::Drop => Verdict::Drop,
-            _ => Verdict::Accept,
+        // Never for mechanisms that policy refuses, nor where a key was merely missing.
+        let dropped = result == Err(Refusal::Authentication) && on_failure == OnFailure::Drop;
+        if let Err(reason) = result {
+            if trace::drop_is_on() {
+                self.trace_drop(read.flatten(), reason, dropped);
+            }
         }
+        if dropped {
+            Verdict::Drop
+        } else {
+            Verdict::Accept
+        }
+    }
+
+    /// The packet as tracepoints tell of it.
+    fn traced(&self, mechanism: Mechanism) -> trace::Packet<'_> {
+        let Self { namespace, id: flow, ifindex, len, .. } = self;
+        trace::Packet { net: namespace.net, flow, outgoing: false, ifindex: *ifindex, len: *len, mechanism }
+    }
+
+    fn trace_drop(&self, body: Option<Body<'_>>, reason: Refusal, dropped: bool) {
+        let name = match body {
+            Some(Body::Pdm(pdm)) => (0, pdm.psntp),
+            Some(Body::V2(clear, _) | Body::V2Encrypted(clear, _)) => (clear.epoch, clear.psntp),
+            None => (0, 0),
+        };
+        let why = if dropped { trace::Why::Dropped(reason) } else { trace::Why::Refused(reason) };
+        trace::drop(&self.traced(body.map_or(Mechanism::None, |body| body.mechanism())), why, name);
     }
 
     /// Finds or makes the state of an option's flow, and tries the option on it.
@@ -197,19 +230,25 @@ impl Arrived<'_> {
         questions: &mut Questions,
         notices: &mut Notices,
     ) -> Result<Accepted, Refusal> {
-        flow.packets_in = flow.packets_in.saturating_add(1);
-        flow.touch(self.now);
+        flow.arrives(self.now);
         let result = parsed.and_then(|body| {
             self.accepted_by_policy(flow.outbound, body.mechanism())?;
             match body {
-                Body::Pdm(pdm) => self.measure(flow, pdm.psntp, &pdm.echo, Mechanism::Pdm, notices),
+                Body::Pdm(Pdm { psntp, echo }) => {
+                    let said = trace::Said { psntp, echo, ..trace::Said::default() };
+                    self.measure(flow, &said, Mechanism::Pdm, notices)
+                }
                 Body::V2(clear, _) | Body::V2Encrypted(clear, _) if clear.version != VERSION => Err(Refusal::Version),
-                Body::V2(clear, interior) => self.measure(flow, clear.psntp, &interior.echo, Mechanism::V2, notices),
+                Body::V2(V2Clear { epoch, psntp, .. }, V2Interior { global_ptr, echo }) => {
+                    let said = trace::Said { epoch, psntp, global_ptr, echo, sealed: None };
+                    self.measure(flow, &said, Mechanism::V2, notices)
+                }
                 Body::V2Encrypted(clear, sealed) => {
                     self.open(flow, stranger, &clear, sealed, on_failure, questions, notices)
                 }
             }
         });
+        flow.had_option();
         match &result {
             Ok(_) => flow.accepted = flow.accepted.saturating_add(1),
             Err(reason) => flow.refuse(&self.id, *reason, notices),
@@ -242,8 +281,16 @@ impl Arrived<'_> {
         let plan = keys.plan(accepted, clear.epoch, clear.psntp);
         let mut opened = plan.tries.into_iter().flatten().find_map(|name| Some((name, open(keys.key(name)?)?)));
         if opened.is_none() {
-            let checks = plan.checks();
-            if plan.replayed && checks == 0 {
+            let mut checks = plan.checks();
+            if let Some(name) = plan.seen.filter(|_| checks < TRIES) {
+                checks = checks.saturating_add(1);
+                if keys.key(name).and_then(open).is_some() {
+                    // The peer's own option, a second time: accepted no more, but the network made a duplicate of it.
+                    flow.measured.sequence.duplicate();
+                    return Err(Refusal::Replay);
+                }
+            }
+            if plan.replayed && plan.checks() == 0 {
                 return Err(Refusal::Replay);
             }
             let name = match keys.missing(accepted, clear.epoch) {
@@ -280,8 +327,11 @@ impl Arrived<'_> {
                 ..Notice::of(Event::Authenticated)
             });
         }
+        let V2Interior { global_ptr, echo } = interior;
+        let sealed = Some((association.name.as_str(), name.generation));
+        let said = trace::Said { epoch: clear.epoch, psntp: clear.psntp, global_ptr, echo, sealed };
         // The window has refused replays; a PSN seen before under another key is measured as the duplicate it looks like.
-        let _ = self.measure(flow, clear.psntp, &interior.echo, Mechanism::V2Encrypted, notices);
+        let _ = self.measure(flow, &said, Mechanism::V2Encrypted, notices);
         Ok(Accepted { authenticated: true })
     }
 
@@ -289,22 +339,30 @@ impl Arrived<'_> {
     fn measure(
         &self,
         flow: &mut Flow,
-        psn: u16,
-        echo: &Echo,
+        said: &trace::Said<'_>,
         mechanism: Mechanism,
         notices: &mut Notices,
     ) -> Result<Accepted, Refusal> {
-        let received = flow.received(psn, echo, self.now, self.payload);
+        let received = flow.received(said.psntp, &said.echo, self.now, self.payload);
         if received.negative > 0 {
             self.namespace.counters.count(Count::NegativeDeltas, u64::from(received.negative));
         }
-        match received.arrival {
-            Arrival::Duplicate => return Err(Refusal::Duplicate),
-            Arrival::Jump => notices.add(Notice { flow: Some(self.id), ..Notice::of(Event::Jump) }),
-            Arrival::Forward | Arrival::Reordered => {}
+        let accepted = match received.arrival {
+            Arrival::Duplicate => Err(Refusal::Duplicate),
+            Arrival::Jump => {
+                notices.add(Notice { flow: Some(self.id), ..Notice::of(Event::Jump) });
+                Ok(Accepted { authenticated: false })
+            }
+            Arrival::Forward | Arrival::Reordered => Ok(Accepted { authenticated: false }),
+        };
+        if accepted.is_ok() {
+            flow.peer_mechanism = mechanism;
         }
-        flow.peer_mechanism = mechanism;
-        Ok(Accepted { authenticated: false })
+        if trace::option_rx_is_on() && (accepted.is_ok() || mechanism == Mechanism::V2Encrypted) {
+            let Received { arrival, rtt, server_delay, .. } = received;
+            trace::option_rx(&self.traced(mechanism), said, &trace::Found { arrival, rtt, server_delay });
+        }
+        accepted
     }
 
     /// Makes room for the option in what this host will send: the peer's SYN or SYN-ACK announces less to TCP.

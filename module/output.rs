@@ -23,11 +23,12 @@ use crate::proto::wire::{Pdm, V2Clear, V2Interior, V2_CLEAR_LEN, VERSION};
 use crate::sys::hooks::Verdict;
 use crate::sys::skb::{HeadBuffer, OutFacts, Outgoing};
 use crate::sys::time;
+use crate::sys::trace;
 use kernel::prelude::*;
 use kernel::sync::rcu;
 
 /// Least IPv6 MTU, bytes (RFC 8200 section 5): what fits it is never lost to a probe.
-const MIN_MTU: usize = 1280;
+pub(crate) const MIN_MTU: usize = 1280;
 
 /// A packet this host sends.
 pub(crate) fn outgoing(namespace: &Namespace, mut packet: Outgoing<'_>) -> Verdict {
@@ -108,10 +109,12 @@ impl<'a> Look<'a> {
         let headers = match Headers::parse(head, packet.len()) {
             Ok(headers) => headers,
             Err(broken) => {
-                let source = head.get(8..24).and_then(|s| s.try_into().ok()).unwrap_or([0; 16]);
-                self.count(&source, packets);
+                let address =
+                    |at: usize| head.get(at..at.saturating_add(16)).and_then(|s| s.try_into().ok()).unwrap_or([0; 16]);
+                let id = FlowId { local: address(8), remote: address(24), local_port: 0, remote_port: 0, protocol: 0 };
+                self.count(&id.local, packets);
                 let reason = if broken == Broken::LaterFragment { Skip::Fragment } else { Skip::Malformed };
-                self.namespace.counters.skip(reason, u64::from(packets));
+                self.skip(packet, &id, Mechanism::None, reason, packets);
                 return Outcome::Done;
             }
         };
@@ -175,15 +178,14 @@ impl<'a> Look<'a> {
         let number = self.count(&id.local, packets);
         let result = match &mut flow {
             Some(flow) => {
-                planned.and_then(|placement| self.send(packet, &headers, placement, flow, rule, mechanism, number))
+                planned.and_then(|placement| self.send(packet, &headers, &id, placement, flow, rule, mechanism, number))
             }
             // Only what is not allowed has no flow.
             None => Err(planned.err().unwrap_or(Skip::NoMemory)),
         };
-        let counters = &self.namespace.counters;
         match result {
-            Ok(()) => counters.count(Count::OptionsOut, 1),
-            Err(reason) => counters.skip(reason, u64::from(packets)),
+            Ok(()) => self.namespace.counters.count(Count::OptionsOut, 1),
+            Err(reason) => self.skip(packet, &id, mechanism, reason, packets),
         }
         if let Some(flow) = &mut flow {
             flow.touch(self.now);
@@ -198,6 +200,20 @@ impl<'a> Look<'a> {
         drop(flow);
         questions.ask(self.namespace, self.now);
         Outcome::Done
+    }
+
+    /// Counts packets on the wire that go without an option.
+    fn skip(&self, packet: &Outgoing<'_>, id: &FlowId, mechanism: Mechanism, reason: Skip, packets: u32) {
+        self.namespace.counters.skip(reason, u64::from(packets));
+        if trace::drop_is_on() {
+            trace::drop(&self.traced(packet, id, mechanism), trace::Why::Skipped(reason, packets), (0, 0));
+        }
+    }
+
+    /// A packet as tracepoints tell of it.
+    fn traced<'b>(&self, packet: &Outgoing<'_>, flow: &'b FlowId, mechanism: Mechanism) -> trace::Packet<'b> {
+        let (net, ifindex, len) = (self.namespace.net, packet.ifindex(), packet.len());
+        trace::Packet { net, flow, outgoing: true, ifindex, len, mechanism }
     }
 
     /// Counts packets on the wire; returns the GLOBALPTR of the first.
@@ -282,6 +298,7 @@ impl<'a> Look<'a> {
         &self,
         packet: &mut Outgoing<'_>,
         headers: &Headers,
+        id: &FlowId,
         mut placement: Placement,
         flow: &mut Flow,
         rule: &Rule,
@@ -307,17 +324,20 @@ impl<'a> Look<'a> {
 
         let echo = flow.measured.echo(self.now);
         let payload = headers.payload_len > 0;
+        let mut said = trace::Said { echo, ..trace::Said::default() };
         match mechanism {
             Mechanism::None => return Err(Skip::Malformed),
             Mechanism::Pdm => {
                 let psntp = flow.sent(self.now, payload).psn;
                 put(placement.body_mut(), 0, &Pdm { psntp, echo }.emit());
+                said.psntp = psntp;
             }
             Mechanism::V2 => {
                 let psntp = flow.sent(self.now, payload).psn;
                 let body = placement.body_mut();
                 put(body, 0, &V2Clear { version: VERSION, epoch: 0, psntp }.emit());
                 put(body, V2_CLEAR_LEN, &V2Interior { global_ptr, echo }.emit());
+                (said.psntp, said.global_ptr) = (psntp, global_ptr);
             }
             Mechanism::V2Encrypted => {
                 let epoch = flow.measured.counter.peek().epoch.ok_or(Skip::Exhausted)?;
@@ -332,6 +352,7 @@ impl<'a> Look<'a> {
                 let body = placement.body_mut();
                 put(body, 0, &clear.emit());
                 put(body, V2_CLEAR_LEN, &sealed);
+                (said.epoch, said.psntp, said.global_ptr) = (epoch, stamp.psn, global_ptr);
             }
         }
         let (at, named_at) = match headers.final_options {
@@ -339,6 +360,13 @@ impl<'a> Look<'a> {
             None => (headers.upper_at, headers.next_header_at),
         };
         packet.insert(&placement, at, named_at);
+        if trace::option_tx_is_on() {
+            if let (Mechanism::V2Encrypted, Some(protection)) = (mechanism, flow.protection()) {
+                let association = protection.last_association().map_or("", |association| association.name.as_str());
+                said.sealed = Some((association, protection.send_name().map_or(0, |name| name.generation)));
+            }
+            trace::option_tx(&self.traced(packet, id, mechanism), &said);
+        }
         Ok(())
     }
 }

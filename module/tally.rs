@@ -5,13 +5,15 @@
 use crate::proto::uapi::{Refusal, Skip};
 use kernel::prelude::*;
 
-/// Why a packet went without an option, or an option was ignored.
+/// Why a packet went or came without an option, or an option was ignored.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reason {
     /// Sent without.
     Skipped(Skip),
     /// Ignored.
     Refused(Refusal),
+    /// Arrived without, though the peer's packets had one before.
+    Missing,
 }
 
 /// Counts in one piece of memory.

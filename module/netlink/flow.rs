@@ -52,6 +52,7 @@ fn write_flow(m: &mut Writer, id: &FlowId, flow: &Flow, pending: bool, now: u64)
         match reason {
             Reason::Skipped(reason) => write::skipped(m, SKIPPED, reason, u64::from(count))?,
             Reason::Refused(reason) => write::refused(m, REFUSED, reason, u64::from(count))?,
+            Reason::Missing => m.uint(MISSING, u64::from(count))?,
         }
     }
     m.uint(IDLE, flow.idle_for(now) / MILLISECOND)?;

@@ -41,6 +41,8 @@ impl Dump for Get {
                 (FLOWS_DROPPED, Count::FlowsDropped),
                 (ACQUIRES, Count::Acquires),
                 (MSS_CLAMPED, Count::MssClamped),
+                (EVENTS, Count::Events),
+                (EVENTS_SUPPRESSED, Count::EventsSuppressed),
             ] {
                 m.uint(attribute, counters.get(count as usize))?;
             }

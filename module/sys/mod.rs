@@ -20,4 +20,5 @@ pub(crate) mod skb;
 pub(crate) mod sysfs;
 pub(crate) mod table;
 pub(crate) mod time;
+pub(crate) mod trace;
 pub(crate) mod wipe;

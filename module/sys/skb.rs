@@ -75,6 +75,8 @@ facts!(InFacts {
     translated = pdmv2_in_fact_PDMV2_IN_NAT,
     /// Passes for the second time, after IPsec transport mode.
     decrypted = pdmv2_in_fact_PDMV2_IN_DECRYPTED,
+    /// Came in fragments.
+    reassembled = pdmv2_in_fact_PDMV2_IN_REASSEMBLED,
 });
 
 /// A packet in LOCAL_OUT. It belongs to the kernel until it is segmented.

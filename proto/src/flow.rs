@@ -44,6 +44,10 @@ pub struct Received {
     pub arrival: Arrival,
     /// Deltas of this packet that came out negative.
     pub negative: u32,
+    /// The round-trip time it gave, ns.
+    pub rtt: Option<u64>,
+    /// The server delay it gave, ns.
+    pub server_delay: Option<u64>,
 }
 
 impl Flow {
@@ -100,9 +104,9 @@ impl Flow {
         mut recent: Option<&mut Recent>,
     ) -> Received {
         let arrival = self.sequence.arrived(psn, recent.as_deref_mut().map(|recent| &mut recent.window));
-        let mut negative = 0;
+        let mut result = Received { arrival, negative: 0, rtt: None, server_delay: None };
         if arrival == Arrival::Duplicate {
-            return Received { arrival, negative };
+            return result;
         }
         // The first option a peer sends says 0, 0, 0: it has received nothing.
         if let Some(recent) = recent.filter(|_| *echo != Echo::default()) {
@@ -110,29 +114,31 @@ impl Flow {
                 self.verified = true;
                 let (elapsed, dtlr) = (now.saturating_sub(named.sent_at), echo.dtlr.to_ns());
                 if dtlr > elapsed {
-                    negative = 1;
+                    result.negative = 1;
                 }
                 let rtt = elapsed.saturating_sub(dtlr);
                 self.rtt.add(rtt);
                 recent.rtt.add(rtt);
+                result.rtt = Some(rtt);
                 if payload && named.payload {
                     recent.send_times.take_payload(&named);
                     self.server_delay.add(dtlr);
                     recent.server_delay.add(dtlr);
+                    result.server_delay = Some(dtlr);
                 }
             }
         }
         self.dtls = match now.checked_sub(self.sent_at) {
             Some(since_sent) if self.has_sent => Delta::from_ns(since_sent),
             None if self.has_sent => {
-                negative = negative.saturating_add(1);
+                result.negative = result.negative.saturating_add(1);
                 Delta::ZERO
             }
             _ => Delta::ZERO,
         };
         (self.psnlr, self.received_at, self.has_received) = (psn, now, true);
-        self.negative = self.negative.saturating_add(negative);
-        Received { arrival, negative }
+        self.negative = self.negative.saturating_add(result.negative);
+        result
     }
 }
 

@@ -20,6 +20,7 @@ pub mod headers;
 pub mod histogram;
 pub mod kri;
 pub mod kri_receive;
+pub mod missing;
 pub mod mss;
 pub mod never;
 pub mod placement;

@@ -92,6 +92,8 @@ pub struct Plan {
     pub tries: [Option<KeyName>; TRIES],
     /// A key held has seen this PSN before, or a window beyond it.
     pub replayed: bool,
+    /// The first key that has seen it: it opens what is no more than a copy.
+    pub seen: Option<KeyName>,
 }
 
 impl Plan {
@@ -208,7 +210,7 @@ impl<K> Keys<'_, K> {
     ///
     /// `generations` are those of the association that may be received.
     pub fn plan(&self, generations: &[u64], epoch: u16, psn: u16) -> Plan {
-        let mut plan = Plan { tries: [None; TRIES], replayed: false };
+        let mut plan = Plan { tries: [None; TRIES], replayed: false, seen: None };
         let mut free = plan.tries.iter_mut();
         for (place, slot) in self.slots() {
             if slot.name.epoch != epoch || !generations.contains(&slot.name.generation) {
@@ -217,10 +219,18 @@ impl<K> Keys<'_, K> {
             if matches!(place, Place::Next | Place::Candidate(_)) && self.is_stale(slot.name) {
                 continue;
             }
-            if slot.window.check(u64::from(psn)) != Seen::New {
-                plan.replayed = true;
-            } else if let Some(place) = free.next() {
-                *place = Some(slot.name);
+            match slot.window.check(u64::from(psn)) {
+                Seen::New => {
+                    if let Some(place) = free.next() {
+                        *place = Some(slot.name);
+                    }
+                }
+                seen => {
+                    plan.replayed = true;
+                    if seen == Seen::Duplicate {
+                        plan.seen = plan.seen.or(Some(slot.name));
+                    }
+                }
             }
         }
         plan
@@ -373,10 +383,10 @@ mod tests {
     #[test]
     fn plans() {
         let table: [(&str, &[KeyName], &[u64], u16, u16, Plan); 4] = [
-            ("nothing held", &[], &[1], 0, 5, Plan { tries: [None, None], replayed: false }),
-            ("held and new", &[name(1, 0)], &[1], 0, 11, Plan { tries: [Some(name(1, 0)), None], replayed: false }),
-            ("held and replayed", &[name(1, 0)], &[1], 0, 10, Plan { tries: [None, None], replayed: true }),
-            ("of a generation deleted", &[name(1, 0)], &[2], 0, 11, Plan { tries: [None, None], replayed: false }),
+            ("nothing held", &[], &[1], 0, 5, Plan { tries: [None, None], replayed: false, seen: None }),
+            ("held and new", &[name(1, 0)], &[1], 0, 11, Plan { tries: [Some(name(1, 0)), None], replayed: false, seen: None }),
+            ("held and replayed", &[name(1, 0)], &[1], 0, 10, Plan { tries: [None, None], replayed: true, seen: Some(name(1, 0)) }),
+            ("of a generation deleted", &[name(1, 0)], &[2], 0, 11, Plan { tries: [None, None], replayed: false, seen: None }),
         ];
         for (what, held, generations, epoch, psn, want) in table {
             assert_eq!(adopted(held).plan(generations, epoch, psn), want, "{what}");

@@ -4,6 +4,7 @@
 //! gives it up, and makes it anew when it goes on.
 
 use super::histogram::Histogram;
+use super::missing::Missing;
 use super::send_times::SendTimes;
 use super::window::Window;
 
@@ -14,6 +15,8 @@ pub struct Recent {
     pub send_times: SendTimes,
     /// Which of the peer's PSNs arrived.
     pub window: Window,
+    /// How long the peer's options have stayed away.
+    pub missing: Missing,
     /// Round-trip times of the network by their length.
     pub rtt: Histogram,
     /// The peer's times by their length.

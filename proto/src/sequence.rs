@@ -2,6 +2,7 @@
 
 //! Loss, reordering and duplication of the options a peer sent, by their 16-bit PSNs.
 
+pub use super::uapi::Arrival;
 use super::window::{Seen, Window};
 
 /// A forward step larger than this is taken for a peer that started anew, not for loss.
@@ -9,19 +10,6 @@ pub const JUMP: u16 = 4096;
 
 /// Where a first PSN stands in a window: late ones before it have a place.
 const BASE: u64 = 1 << 16;
-
-/// What an arrived PSN turned out to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Arrival {
-    /// In order, perhaps after a gap.
-    Forward,
-    /// Late: it fills a gap that was counted as loss.
-    Reordered,
-    /// Accepted before.
-    Duplicate,
-    /// Implausibly far from the last; counting started anew.
-    Jump,
-}
 
 /// Counts of one direction of a flow. Which PSNs arrived is in a [`Window`] that a resting flow does without.
 #[derive(Clone, Debug, Default)]
@@ -78,7 +66,8 @@ impl Sequence {
         }
     }
 
-    fn duplicate(&mut self) -> Arrival {
+    /// Records that a PSN came once more.
+    pub fn duplicate(&mut self) -> Arrival {
         self.duplicated = self.duplicated.saturating_add(1);
         Arrival::Duplicate
     }

@@ -533,17 +533,20 @@ pub enum Event {
     Authenticated = 4,
     /// All sending keys were wiped, as the machine was forked or suspended; renegotiate.
     KeysWiped = 5,
+    /// The packets of a flow come without the option that its peer put into them before.
+    Missing = 6,
 }
 
 impl Event {
     /// Every value, in order.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Refused,
         Self::Exhausted,
         Self::EpochsLow,
         Self::Jump,
         Self::Authenticated,
         Self::KeysWiped,
+        Self::Missing,
     ];
 
     /// The name in the specification.
@@ -555,6 +558,7 @@ impl Event {
             Self::Jump => "jump",
             Self::Authenticated => "authenticated",
             Self::KeysWiped => "keys-wiped",
+            Self::Missing => "missing",
         }
     }
 
@@ -567,6 +571,92 @@ impl Event {
             3 => Some(Self::Jump),
             4 => Some(Self::Authenticated),
             5 => Some(Self::KeysWiped),
+            6 => Some(Self::Missing),
+            _ => None,
+        }
+    }
+}
+
+/// What an arrived PSN turned out to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Arrival {
+    /// In order, perhaps after a gap.
+    Forward = 0,
+    /// Late: it fills a gap that was counted as loss.
+    Reordered = 1,
+    /// Accepted before.
+    Duplicate = 2,
+    /// Implausibly far from the last; counting started anew.
+    Jump = 3,
+}
+
+impl Arrival {
+    /// Every value, in order.
+    pub const ALL: [Self; 4] = [
+        Self::Forward,
+        Self::Reordered,
+        Self::Duplicate,
+        Self::Jump,
+    ];
+
+    /// The name in the specification.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Forward => "forward",
+            Self::Reordered => "reordered",
+            Self::Duplicate => "duplicate",
+            Self::Jump => "jump",
+        }
+    }
+
+    /// The value's meaning, if it has one.
+    pub const fn from_u8(value: u8) -> Option<Self> {
+        match value {
+            0 => Some(Self::Forward),
+            1 => Some(Self::Reordered),
+            2 => Some(Self::Duplicate),
+            3 => Some(Self::Jump),
+            _ => None,
+        }
+    }
+}
+
+/// What the tracepoint `drop` tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum DropKind {
+    /// A packet was sent without an option.
+    Skipped = 0,
+    /// A received option was ignored, and its packet delivered.
+    Refused = 1,
+    /// A packet was dropped for its option, as its association asks.
+    Dropped = 2,
+}
+
+impl DropKind {
+    /// Every value, in order.
+    pub const ALL: [Self; 3] = [
+        Self::Skipped,
+        Self::Refused,
+        Self::Dropped,
+    ];
+
+    /// The name in the specification.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Skipped => "skipped",
+            Self::Refused => "refused",
+            Self::Dropped => "dropped",
+        }
+    }
+
+    /// The value's meaning, if it has one.
+    pub const fn from_u8(value: u8) -> Option<Self> {
+        match value {
+            0 => Some(Self::Skipped),
+            1 => Some(Self::Refused),
+            2 => Some(Self::Dropped),
             _ => None,
         }
     }
@@ -995,7 +1085,7 @@ pub mod attr {
         pub const LOST: u16 = 15;
         /// `reordered`.
         pub const REORDERED: u16 = 16;
-        /// `duplicated`.
+        /// Options that arrived more than once; none of them is accepted twice.
         pub const DUPLICATED: u16 = 17;
         /// Round-trip time of the network, without the peer's processing.
         pub const RTT: u16 = 18;
@@ -1013,9 +1103,11 @@ pub mod attr {
         pub const RTT_HISTOGRAM: u16 = 24;
         /// Samples of the server delay, likewise.
         pub const SERVER_DELAY_HISTOGRAM: u16 = 25;
+        /// Packets that came without the option that the peer put into those before.
+        pub const MISSING: u16 = 26;
 
         /// Bounds of each attribute, by number.
-        pub static RULES: [Rule; 26] = [
+        pub static RULES: [Rule; 27] = [
             Rule { name: "", kind: Kind::Flag, least: 0, most: 0 },
             Rule { name: "id", kind: Kind::Nest, least: 0, most: 0 },
             Rule { name: "mechanism", kind: Kind::U8, least: 0, most: 255 },
@@ -1042,6 +1134,7 @@ pub mod attr {
             Rule { name: "outbound", kind: Kind::Flag, least: 0, most: 0 },
             Rule { name: "rtt-histogram", kind: Kind::Binary, least: 0, most: 65535 },
             Rule { name: "server-delay-histogram", kind: Kind::Binary, least: 0, most: 65535 },
+            Rule { name: "missing", kind: Kind::Uint, least: 0, most: 0 },
         ];
     }
 
@@ -1077,9 +1170,13 @@ pub mod attr {
         pub const GLOBAL_POINTER: u16 = 13;
         /// The next GLOBALPTR for link-local sources.
         pub const GLOBAL_POINTER_LINK_LOCAL: u16 = 14;
+        /// Events told to whoever listened.
+        pub const EVENTS: u16 = 15;
+        /// Events not told, as there were too many.
+        pub const EVENTS_SUPPRESSED: u16 = 16;
 
         /// Bounds of each attribute, by number.
-        pub static RULES: [Rule; 15] = [
+        pub static RULES: [Rule; 17] = [
             Rule { name: "", kind: Kind::Flag, least: 0, most: 0 },
             Rule { name: "packets-out", kind: Kind::Uint, least: 0, most: 0 },
             Rule { name: "options-out", kind: Kind::Uint, least: 0, most: 0 },
@@ -1095,6 +1192,8 @@ pub mod attr {
             Rule { name: "mss-clamped", kind: Kind::Uint, least: 0, most: 0 },
             Rule { name: "global-pointer", kind: Kind::U32, least: 0, most: 4294967295 },
             Rule { name: "global-pointer-link-local", kind: Kind::U32, least: 0, most: 4294967295 },
+            Rule { name: "events", kind: Kind::Uint, least: 0, most: 0 },
+            Rule { name: "events-suppressed", kind: Kind::Uint, least: 0, most: 0 },
         ];
     }
 

@@ -10,7 +10,7 @@ generated() (
     . "$TOP/scripts/rootfs.sh"
     READ_ONLY=yes in_rootfs -b "$TREE:/mnt" python3 "/mnt/scripts/$SCRIPT" --check
 )
-check "proto/src/uapi.rs follows the netlink specification" generated "$TOP" gen-uapi
+check "proto/src/uapi.rs and module/uapi_names.h follow the netlink specification" generated "$TOP" gen-uapi
 check "module/selftest_vectors.rs follows the published vectors" generated "$TOP" gen-selftest
 
 # stale SCRIPT OUTPUT: a copy whose output was edited is refused, with a line that says what to run.
@@ -24,5 +24,6 @@ stale() {
     grep -q "run scripts/$1" <<<"$said" || { echo "$said"; return 1; }
 }
 check "an edited proto/src/uapi.rs is noticed" stale gen-uapi proto/src/uapi.rs
+check "an edited module/uapi_names.h is noticed" stale gen-uapi module/uapi_names.h
 check "an edited module/selftest_vectors.rs is noticed" stale gen-selftest module/selftest_vectors.rs
 finished

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Written by scripts/gen-uapi from docs/netlink/pdmv2.yaml; change that file, then run the script. */
+#ifndef PDMV2_UAPI_NAMES_H
+#define PDMV2_UAPI_NAMES_H
+
+#define PDMV2_NAME_MAX 63
+
+#define PDMV2_MECHANISM_NONE 0
+#define PDMV2_MECHANISM_PDM 1
+#define PDMV2_MECHANISM_V2 2
+#define PDMV2_MECHANISM_V2_ENCRYPTED 3
+#define PDMV2_MECHANISM_NAMES \
+	{ PDMV2_MECHANISM_NONE, "none" }, \
+	{ PDMV2_MECHANISM_PDM, "pdm" }, \
+	{ PDMV2_MECHANISM_V2, "v2" }, \
+	{ PDMV2_MECHANISM_V2_ENCRYPTED, "v2-encrypted" }
+
+#define PDMV2_SKIP_ICMPV6 0
+#define PDMV2_SKIP_UNSPECIFIED_SOURCE 1
+#define PDMV2_SKIP_LINK_MULTICAST 2
+#define PDMV2_SKIP_DHCPV6 3
+#define PDMV2_SKIP_ROUTER_ALERT 4
+#define PDMV2_SKIP_FRAGMENT 5
+#define PDMV2_SKIP_IPSEC 6
+#define PDMV2_SKIP_TCP_AO 7
+#define PDMV2_SKIP_DEVICE_CRYPTO 8
+#define PDMV2_SKIP_NAT 9
+#define PDMV2_SKIP_MULTICAST 10
+#define PDMV2_SKIP_LOOPBACK 11
+#define PDMV2_SKIP_SAME_TUPLE 12
+#define PDMV2_SKIP_NO_SOCKET 13
+#define PDMV2_SKIP_NO_ASSOCIATION 14
+#define PDMV2_SKIP_NO_KEY 15
+#define PDMV2_SKIP_EXHAUSTED 16
+#define PDMV2_SKIP_TABLE_FULL 17
+#define PDMV2_SKIP_NO_MEMORY 18
+#define PDMV2_SKIP_MTU 19
+#define PDMV2_SKIP_MTU_PROBE 20
+#define PDMV2_SKIP_HEADERS 21
+#define PDMV2_SKIP_GSO 22
+#define PDMV2_SKIP_SAMPLED 23
+#define PDMV2_SKIP_PLAIN_FORBIDDEN 24
+#define PDMV2_SKIP_MALFORMED 25
+#define PDMV2_SKIP_NAMES \
+	{ PDMV2_SKIP_ICMPV6, "icmpv6" }, \
+	{ PDMV2_SKIP_UNSPECIFIED_SOURCE, "unspecified-source" }, \
+	{ PDMV2_SKIP_LINK_MULTICAST, "link-multicast" }, \
+	{ PDMV2_SKIP_DHCPV6, "dhcpv6" }, \
+	{ PDMV2_SKIP_ROUTER_ALERT, "router-alert" }, \
+	{ PDMV2_SKIP_FRAGMENT, "fragment" }, \
+	{ PDMV2_SKIP_IPSEC, "ipsec" }, \
+	{ PDMV2_SKIP_TCP_AO, "tcp-ao" }, \
+	{ PDMV2_SKIP_DEVICE_CRYPTO, "device-crypto" }, \
+	{ PDMV2_SKIP_NAT, "nat" }, \
+	{ PDMV2_SKIP_MULTICAST, "multicast" }, \
+	{ PDMV2_SKIP_LOOPBACK, "loopback" }, \
+	{ PDMV2_SKIP_SAME_TUPLE, "same-tuple" }, \
+	{ PDMV2_SKIP_NO_SOCKET, "no-socket" }, \
+	{ PDMV2_SKIP_NO_ASSOCIATION, "no-association" }, \
+	{ PDMV2_SKIP_NO_KEY, "no-key" }, \
+	{ PDMV2_SKIP_EXHAUSTED, "exhausted" }, \
+	{ PDMV2_SKIP_TABLE_FULL, "table-full" }, \
+	{ PDMV2_SKIP_NO_MEMORY, "no-memory" }, \
+	{ PDMV2_SKIP_MTU, "mtu" }, \
+	{ PDMV2_SKIP_MTU_PROBE, "mtu-probe" }, \
+	{ PDMV2_SKIP_HEADERS, "headers" }, \
+	{ PDMV2_SKIP_GSO, "gso" }, \
+	{ PDMV2_SKIP_SAMPLED, "sampled" }, \
+	{ PDMV2_SKIP_PLAIN_FORBIDDEN, "plain-forbidden" }, \
+	{ PDMV2_SKIP_MALFORMED, "malformed" }
+
+#define PDMV2_REFUSAL_LENGTH 0
+#define PDMV2_REFUSAL_VERSION 1
+#define PDMV2_REFUSAL_HEADER 2
+#define PDMV2_REFUSAL_POLICY 3
+#define PDMV2_REFUSAL_NO_ASSOCIATION 4
+#define PDMV2_REFUSAL_NO_KEY 5
+#define PDMV2_REFUSAL_AUTHENTICATION 6
+#define PDMV2_REFUSAL_REPLAY 7
+#define PDMV2_REFUSAL_STALE_EPOCH 8
+#define PDMV2_REFUSAL_RATE 9
+#define PDMV2_REFUSAL_TRANSLATED 10
+#define PDMV2_REFUSAL_DUPLICATE 11
+#define PDMV2_REFUSAL_NO_MEMORY 12
+#define PDMV2_REFUSAL_NAMES \
+	{ PDMV2_REFUSAL_LENGTH, "length" }, \
+	{ PDMV2_REFUSAL_VERSION, "version" }, \
+	{ PDMV2_REFUSAL_HEADER, "header" }, \
+	{ PDMV2_REFUSAL_POLICY, "policy" }, \
+	{ PDMV2_REFUSAL_NO_ASSOCIATION, "no-association" }, \
+	{ PDMV2_REFUSAL_NO_KEY, "no-key" }, \
+	{ PDMV2_REFUSAL_AUTHENTICATION, "authentication" }, \
+	{ PDMV2_REFUSAL_REPLAY, "replay" }, \
+	{ PDMV2_REFUSAL_STALE_EPOCH, "stale-epoch" }, \
+	{ PDMV2_REFUSAL_RATE, "rate" }, \
+	{ PDMV2_REFUSAL_TRANSLATED, "translated" }, \
+	{ PDMV2_REFUSAL_DUPLICATE, "duplicate" }, \
+	{ PDMV2_REFUSAL_NO_MEMORY, "no-memory" }
+
+#define PDMV2_ARRIVAL_FORWARD 0
+#define PDMV2_ARRIVAL_REORDERED 1
+#define PDMV2_ARRIVAL_DUPLICATE 2
+#define PDMV2_ARRIVAL_JUMP 3
+#define PDMV2_ARRIVAL_NAMES \
+	{ PDMV2_ARRIVAL_FORWARD, "forward" }, \
+	{ PDMV2_ARRIVAL_REORDERED, "reordered" }, \
+	{ PDMV2_ARRIVAL_DUPLICATE, "duplicate" }, \
+	{ PDMV2_ARRIVAL_JUMP, "jump" }
+
+#define PDMV2_DROP_KIND_SKIPPED 0
+#define PDMV2_DROP_KIND_REFUSED 1
+#define PDMV2_DROP_KIND_DROPPED 2
+#define PDMV2_DROP_KIND_NAMES \
+	{ PDMV2_DROP_KIND_SKIPPED, "skipped" }, \
+	{ PDMV2_DROP_KIND_REFUSED, "refused" }, \
+	{ PDMV2_DROP_KIND_DROPPED, "dropped" }
+
+#endif

@@ -10,7 +10,7 @@ use pdmv2_proto::uapi::Mechanism;
 use super::{print, CliError};
 use crate::netlink::flow::Flow;
 use crate::netlink::{Client, Kernel};
-use crate::output::{json, protocol, table, Format};
+use crate::output::{histogram, json, protocol, table, Format};
 use crate::prefix::Prefix;
 
 #[derive(Debug, clap::Args)]
@@ -25,7 +25,7 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// List flows; so does `pdmv2 flow` alone.
+    /// List flows; so does `pdmv2 flow` alone. If there is just one, show how often each delay was how long.
     List(Filter),
     /// Drop every flow; the epochs they used stay used.
     Flush,
@@ -83,7 +83,10 @@ pub fn run(args: &Args, format: Format) -> Result<(), CliError> {
     print(&match format {
         Format::Json => json::render(&flows)?,
         Format::Table if flows.is_empty() => "No such flow.\n".to_owned(),
-        Format::Table => table::flows(&flows),
+        Format::Table => match flows.as_slice() {
+            [flow] => table::flows(&flows) + &histogram::of(flow),
+            _ => table::flows(&flows),
+        },
     })
 }
 

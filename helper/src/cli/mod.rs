@@ -3,6 +3,7 @@
 //! The command line: a file for each subcommand.
 
 mod daemon;
+mod events;
 mod flow;
 mod genkey;
 mod policy;
@@ -47,6 +48,8 @@ enum Command {
     Policy(policy::Args),
     /// List flows, or drop them all.
     Flow(flow::Args),
+    /// Print what the module tells, a line each, from now until interrupted: anomalies, and what concerns secrets.
+    Events,
 }
 
 /// Why a command failed.
@@ -79,6 +82,7 @@ pub fn main() -> ExitCode {
         Command::Show => show::run(format),
         Command::Policy(args) => policy::run(&args, format),
         Command::Flow(args) => flow::run(&args, format),
+        Command::Events => events::run(format),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

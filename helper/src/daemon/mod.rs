@@ -236,7 +236,7 @@ pub fn run(config: Config) -> Result<(), DaemonError> {
         let address = config.host.listen;
         let tcp = TcpListener::bind(address).await.map_err(|source| DaemonError::Listen { address, source })?;
         let client = Client::open()?;
-        let listener = Listener::join(client.family())?;
+        let listener = Listener::join(client.family(), &client.family().groups)?;
         let daemon = Daemon::new(config, own, Box::new(client))?;
         let (sender, told) = mpsc::channel(TOLD_MAX);
         let listening = tokio::spawn(listen(listener, sender));

@@ -6,12 +6,13 @@ use std::collections::BTreeMap;
 use std::net::Ipv6Addr;
 
 use pdmv2_proto::flow_id::FlowId;
+use pdmv2_proto::histogram::lower_bound;
 use pdmv2_proto::uapi::attr::{delay, flow as attr, refusal_count, skip_count};
-use pdmv2_proto::uapi::{Mechanism, Skip};
+use pdmv2_proto::uapi::{Mechanism, Skip, HISTOGRAM_BUCKETS};
 use serde::Serialize;
 
 use super::association::named;
-use super::attribute::Attributes;
+use super::attribute::{Attribute, Attributes};
 use super::error::Malformed;
 use super::flow_id::get_flow_id;
 use super::notice::refusal_name;
@@ -48,6 +49,38 @@ impl Delay {
         }
         Ok(value)
     }
+}
+
+/// Samples of about one length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Bucket {
+    /// The least that counts, nanoseconds.
+    pub from: u64,
+    /// The least that counts no more; absent where there is no such bound.
+    pub below: Option<u64>,
+    /// How many samples.
+    pub samples: u32,
+}
+
+/// The buckets that have samples, in order.
+pub type Histogram = Vec<Bucket>;
+
+/// Reads the samples of each bucket, from the first on.
+fn histogram(attribute: &Attribute<'_>) -> Result<Histogram, Malformed> {
+    let counts = attribute.value.chunks(size_of::<u32>());
+    if counts.len() > HISTOGRAM_BUCKETS {
+        return Err(Malformed);
+    }
+    let mut buckets = Histogram::new();
+    for (number, count) in counts.enumerate() {
+        let samples = u32::from_ne_bytes(count.try_into().map_err(|_| Malformed)?);
+        if samples > 0 {
+            let below = (number + 1 < HISTOGRAM_BUCKETS).then(|| lower_bound(number + 1));
+            buckets.push(Bucket { from: lower_bound(number), below, samples });
+        }
+    }
+    Ok(buckets)
 }
 
 /// Counts by reason; reasons that never came are absent.
@@ -140,14 +173,20 @@ pub struct Flow {
     pub refused: Counts,
     /// Packets sent without an option, by reason.
     pub skipped: Counts,
+    /// Packets that came without the option that the peer put into those before.
+    pub missing: u64,
     /// Milliseconds since the last packet.
     pub idle: u64,
+    /// Round-trip times by their length since the flow last rested.
+    pub rtt_histogram: Histogram,
+    /// Server delays by their length, likewise.
+    pub server_delay_histogram: Histogram,
 }
 
 /// How a 5-tuple is written in JSON.
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case", remote = "FlowId")]
-struct FlowIdText {
+pub struct FlowIdText {
     #[serde(rename = "local-address", serialize_with = "address")]
     local: [u8; 16],
     local_port: u16,
@@ -199,6 +238,9 @@ impl Flow {
                 attr::REFUSED => add_refusal(&mut flow.refused, attribute.nest())?,
                 attr::SKIPPED => add_skip(&mut flow.skipped, attribute.nest())?,
                 attr::IDLE => flow.idle = attribute.uint()?,
+                attr::MISSING => flow.missing = attribute.uint()?,
+                attr::RTT_HISTOGRAM => flow.rtt_histogram = histogram(&attribute)?,
+                attr::SERVER_DELAY_HISTOGRAM => flow.server_delay_histogram = histogram(&attribute)?,
                 _ => {}
             }
         }
@@ -256,6 +298,26 @@ mod tests {
         assert_eq!(json["local-address"], "101:101:101:101:101:101:101:101");
         assert_eq!(json["remote-port"], 6);
         assert_eq!(json["rtt"]["smoothed"], 40_000_000);
+    }
+
+    #[test]
+    fn reads_histograms() {
+        let read = |bytes: &[u8]| histogram(&Attribute { kind: attr::RTT_HISTOGRAM, value: bytes });
+        let counts = |counts: &[u32]| counts.iter().flat_map(|count| count.to_ne_bytes()).collect::<Vec<_>>();
+        assert_eq!(read(&[]), Ok(vec![]));
+        assert_eq!(
+            read(&counts(&[2, 0, 0, 7])),
+            Ok(vec![
+                Bucket { from: 0, below: Some(1024), samples: 2 },
+                Bucket { from: 2048, below: Some(3072), samples: 7 }
+            ])
+        );
+        let mut all = [0; HISTOGRAM_BUCKETS];
+        all[HISTOGRAM_BUCKETS - 1] = 1;
+        let last = read(&counts(&all)).unwrap();
+        assert_eq!((last.len(), last[0].below, last[0].samples), (1, None, 1));
+        assert_eq!(read(&counts(&[0; HISTOGRAM_BUCKETS + 1])), Err(Malformed));
+        assert_eq!(read(&[1, 2, 3]), Err(Malformed));
     }
 
     proptest! {

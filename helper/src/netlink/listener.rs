@@ -29,24 +29,24 @@ pub enum Told {
     Lost,
 }
 
-/// A member of both multicast groups.
+/// A member of multicast groups.
 pub struct Listener {
     socket: TokioSocket,
     family: Family,
 }
 
 impl Listener {
-    /// Joins the groups.
+    /// Joins groups of the family, by their numbers on this kernel.
     ///
     /// # Errors
     /// [`Error::Denied`] without CAP_NET_ADMIN.
-    pub fn join(family: Family) -> Result<Self, Error> {
+    pub fn join(family: Family, groups: &[u32]) -> Result<Self, Error> {
         let mut socket = TokioSocket::new(NETLINK_GENERIC)?;
         socket.socket_mut().bind(&SocketAddr::new(0, 0))?;
         // A smaller buffer does as well, only sooner.
         let _ = socket.socket_ref().set_rx_buf_sz(BUFFER as i32);
-        for group in family.groups {
-            socket.socket_mut().add_membership(group).map_err(|error| match Errno::from_io_error(&error) {
+        for group in groups {
+            socket.socket_mut().add_membership(*group).map_err(|error| match Errno::from_io_error(&error) {
                 Some(Errno::PERM) => Error::Denied { request: "joining the module's multicast groups" },
                 _ => Error::Io(error),
             })?;

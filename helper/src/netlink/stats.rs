@@ -41,6 +41,10 @@ pub struct Stats {
     pub global_pointer: u32,
     /// The next GLOBALPTR for link-local sources.
     pub global_pointer_link_local: u32,
+    /// Events told.
+    pub events: u64,
+    /// Events not told, as there were too many.
+    pub events_suppressed: u64,
 }
 
 impl Stats {
@@ -67,6 +71,8 @@ impl Stats {
                 attr::MSS_CLAMPED => stats.mss_clamped = attribute.uint()?,
                 attr::GLOBAL_POINTER => stats.global_pointer = attribute.u32()?,
                 attr::GLOBAL_POINTER_LINK_LOCAL => stats.global_pointer_link_local = attribute.u32()?,
+                attr::EVENTS => stats.events = attribute.uint()?,
+                attr::EVENTS_SUPPRESSED => stats.events_suppressed = attribute.uint()?,
                 _ => {}
             }
         }

@@ -2,6 +2,8 @@
 
 //! How things are shown: a file for each format.
 
+pub mod event;
+pub mod histogram;
 pub mod json;
 pub mod protocol;
 pub mod table;

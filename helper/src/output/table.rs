@@ -132,7 +132,8 @@ fn flow(flow: &Flow) -> Vec<String> {
     ]
 }
 
-fn endpoint(address: [u8; 16], port: u16, protocol: u8) -> String {
+/// An address, with its port where the protocol has any.
+pub(super) fn endpoint(address: [u8; 16], port: u16, protocol: u8) -> String {
     let address = Ipv6Addr::from(address);
     if pdmv2_proto::flow_id::FlowId::has_ports(protocol) {
         SocketAddrV6::new(address, port, 0, 0).to_string()

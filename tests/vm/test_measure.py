@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only OR MIT
 """Round-trip time, server delay, loss and reordering against what netem and the servers really do."""
 
+import json
+import time
+
+import helper
 import pytest
 import traffic
 from capture import ICMPV6, TCP, UDP
@@ -108,3 +112,66 @@ def test_sampling_puts_the_option_in_every_nth_packet(pair):
         stats = measuring.client.stats()
         assert stats["options-out"] == 10
         assert measuring.client.skipped() == {"sampled": 40}
+
+
+def buckets(flow, attribute):
+    """Samples by the least delay of their bucket, ns: two buckets an octave from 1024 ns on (docs/netlink/pdmv2.yaml)."""
+    bounds = [0] + [(1 << 10 + n) * half // 2 for n in range(28) for half in (2, 3)]
+    counts = flow.get(attribute, [])
+    assert not counts or counts[-1] > 0, "a histogram ends with the last bucket that has any"
+    return {bound: count for bound, count in zip(bounds, counts) if count}
+
+
+def spans(histogram, delay):
+    """Whether a histogram has as many samples as its scalars, and its ends are where the least and the greatest are."""
+    first, last = min(histogram), max(histogram)
+    beyond = (first or 1024) * 2
+    return sum(histogram.values()) == delay["samples"] and first <= delay["min"] < beyond and last <= delay["max"] < last * 2
+
+
+@pytest.mark.parametrize("mechanism", ["pdm", "v2", "v2-encrypted"])
+def test_histograms_hold_each_sample_and_go_when_a_flow_rests(pair, mechanism):
+    """"Per flow RTT and server-delay histograms (logarithmic, constant size) beside the scalars". """
+    from family import rule
+
+    slow(pair)
+    with Measuring(pair, mechanism) as measuring, traffic.UdpEcho(pair.server, think=THINK):
+        for family in measuring.families:
+            family.policy_set(rule(mechanism), rest=1)
+        sock = pair.client.udp()
+        assert traffic.udp_exchange(pair.client, SERVER, 30, interval=0.015, sock=sock) == 30
+        busy = measuring.client.flow(UDP)
+        rtt, server_delay = buckets(busy, "rtt-histogram"), buckets(busy, "server-delay-histogram")
+        assert busy["rtt"]["samples"] >= 28
+        assert spans(rtt, busy["rtt"]) and spans(server_delay, busy["server-delay"]), busy
+        # 40 ms lie in the bucket from 33.5 to 50.3 ms, 5 ms in the one from 4.2 to 6.3 ms.
+        assert rtt.get(1 << 25, 0) >= 25, rtt
+        assert server_delay.get(1 << 22, 0) >= 25, server_delay
+        time.sleep(4)
+        resting = measuring.client.flow(UDP)
+        assert "rtt-histogram" not in resting and "server-delay-histogram" not in resting
+        same = ("rtt", "server-delay", "accepted", "lost", "reordered", "duplicated", "options-in", "options-out")
+        assert {name: resting[name] for name in same} == {name: busy[name] for name in same}
+        # It goes on: samples are taken again, and counted from none.
+        assert traffic.udp_exchange(pair.client, SERVER, 10, interval=0.015, sock=sock) == 10
+        again = measuring.client.flow(UDP)
+        sock.close()
+    for attribute, scalars in (("rtt-histogram", "rtt"), ("server-delay-histogram", "server-delay")):
+        added = again[scalars]["samples"] - busy[scalars]["samples"]
+        assert added >= 8 and sum(buckets(again, attribute).values()) == added
+    assert again["lost"] == again["duplicated"] == 0
+
+
+def test_the_helper_shows_the_histograms_of_a_flow(pair):
+    slow(pair)
+    with Measuring(pair, "v2") as measuring, traffic.UdpEcho(pair.server, think=THINK):
+        assert traffic.udp_exchange(pair.client, SERVER, 20, interval=0.015) == 20
+        flow = measuring.client.flow(UDP)
+        only = ("flow", "--protocol", "udp")
+        [shown] = json.loads(pair.client.run(helper.path(), "--json", *only))
+        text = pair.client.run(helper.path(), *only)
+    for attribute in ("rtt-histogram", "server-delay-histogram"):
+        assert {b["from"]: b["samples"] for b in shown[attribute]} == buckets(flow, attribute)
+        assert all(bucket["from"] < bucket["below"] for bucket in shown[attribute])
+    assert "RTT ms from" in text and "33.554  50.332" in text, text
+    assert "server ms from" in text and "4.194  6.291" in text, text

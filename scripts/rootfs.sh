@@ -7,7 +7,7 @@ BUILD_PACKAGES="rustc rust-src rustfmt bindgen clang gcc make bc bison flex libe
 # ... and what the guest boots, runs and is tested with.
 GUEST_PACKAGES="virtiofsd qemu-system-x86 qemu-utils busybox-static iproute2 kmod procps iputils-ping tshark tcpdump
  ethtool iperf3 nftables conntrack python3-yaml python3-jsonschema python3-cryptography python3-scapy
- python3-pytest python3-pytest-timeout wireguard-tools strace"
+ python3-pytest python3-pytest-timeout wireguard-tools strace linux-perf bpftrace"
 
 # The archive this machine already uses, asked of apt itself.
 apt_archive() {

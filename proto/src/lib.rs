@@ -13,6 +13,7 @@
 //! Nothing here does I/O, reads a clock or allocates: it takes bytes and the time in nanoseconds, and returns what to do.
 //! Nothing here can panic on any input; indexes are checked and arithmetic is checked, saturating or wrapping.
 
+pub mod classifier;
 pub mod delay;
 pub mod flow;
 pub mod flow_id;

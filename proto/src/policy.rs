@@ -56,17 +56,34 @@ pub const PLAIN: u8 = mechanisms::PDM | mechanisms::V2;
 impl Rule {
     /// Whether the rule is in force at `now` (monotonic, ns) and speaks of the flow.
     pub fn matches(&self, flow: &FlowId, outbound: bool, now: u64) -> bool {
-        let protocol = match self.protocol {
-            Some(protocol) => protocol == flow.protocol,
-            None => matches!(flow.protocol, TCP | UDP | ICMPV6),
-        };
-        protocol
-            && self.direction & direction_bit(outbound) != 0
-            && self.expires_at.is_none_or(|at| now < at)
+        self.speaks_of(flow.protocol)
+            && self.speaks_of_direction(outbound)
+            && self.is_in_force(now)
             && self.local.is_none_or(|p| p.contains(&flow.local))
             && self.remote.is_none_or(|p| p.contains(&flow.remote))
             && (self.local_ports.0..=self.local_ports.1).contains(&flow.local_port)
             && (self.remote_ports.0..=self.remote_ports.1).contains(&flow.remote_port)
+    }
+
+    /// Whether the rule speaks of flows of a protocol.
+    pub const fn speaks_of(&self, protocol: u8) -> bool {
+        match self.protocol {
+            Some(named) => named == protocol,
+            None => matches!(protocol, TCP | UDP | ICMPV6),
+        }
+    }
+
+    /// Whether the rule speaks of flows that this host began, or of those that the peer did.
+    pub const fn speaks_of_direction(&self, outbound: bool) -> bool {
+        self.direction & direction_bit(outbound) != 0
+    }
+
+    /// Whether the rule has not expired at `now` (monotonic, ns).
+    pub const fn is_in_force(&self, now: u64) -> bool {
+        match self.expires_at {
+            Some(at) => now < at,
+            None => true,
+        }
     }
 
     /// Whether the rule names multicast: its remote prefix holds nothing else.
@@ -94,7 +111,7 @@ impl Rule {
     }
 }
 
-/// The index of the first rule that decides about a flow.
+/// The index of the first rule that decides about a flow, found by asking each ([`super::classifier`] need not).
 pub fn first_match(rules: &[Rule], flow: &FlowId, outbound: bool, now: u64) -> Option<usize> {
     rules.iter().position(|rule| rule.matches(flow, outbound, now))
 }

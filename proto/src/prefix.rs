@@ -29,6 +29,12 @@ impl Prefix {
         self.len
     }
 
+    /// The first and the last address, as numbers.
+    pub fn range(&self) -> (u128, u128) {
+        let first = u128::from_be_bytes(self.address);
+        (first, first | !mask(self.len))
+    }
+
     /// Whether the address lies in this prefix.
     pub fn contains(&self, address: &[u8; 16]) -> bool {
         (u128::from_be_bytes(*address) ^ u128::from_be_bytes(self.address)) & mask(self.len) == 0

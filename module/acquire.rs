@@ -20,10 +20,8 @@ use kernel::sync::Arc;
 
 const FIRST_INTERVAL: u64 = 50 * MILLISECOND;
 const LONGEST_INTERVAL: u64 = 5 * SECOND;
-/// Questions a namespace may ask at once ...
-const BURST: u32 = 1024;
-/// ... and per second.
-const RATE: u64 = 512;
+/// What a namespace may ask or tell at once, in seconds of its rate.
+const BURST_S: u32 = 2;
 
 /// The outstanding question of one flow and direction.
 #[derive(Default)]
@@ -83,25 +81,35 @@ impl Questions {
     }
 }
 
-/// How often a namespace may ask or tell.
+/// How often a namespace may ask or tell, at a rate a second that is one of its limits.
 pub(crate) struct Budget {
     tokens: u32,
+    /// Up to when it earned them, ns; 0 is before its first use.
     filled_at: u64,
 }
 
 impl Budget {
     /// A full budget.
     pub(crate) const fn new() -> Self {
-        Self { tokens: BURST, filled_at: 0 }
+        Self { tokens: 0, filled_at: 0 }
     }
 
     /// Takes one, if there is one.
-    pub(crate) fn take(&mut self, now: u64) -> bool {
-        let earned = now.saturating_sub(self.filled_at) / (SECOND / RATE);
-        if earned > 0 {
-            self.tokens = u32::try_from(earned).unwrap_or(BURST).saturating_add(self.tokens).min(BURST);
+    pub(crate) fn take(&mut self, rate: u32, now: u64) -> bool {
+        let burst = rate.saturating_mul(BURST_S);
+        // Longer fills it anyway.
+        let passed = now.saturating_sub(self.filled_at).min(u64::from(BURST_S) * SECOND);
+        let earned = passed.saturating_mul(u64::from(rate)) / SECOND;
+        if self.filled_at == 0 {
+            self.tokens = burst;
             self.filled_at = now;
+        } else if earned > 0 {
+            self.tokens = (earned as u32).saturating_add(self.tokens);
+            // What is left of the time counts for the next.
+            let used = earned.saturating_mul(SECOND).checked_div(u64::from(rate)).unwrap_or(passed);
+            self.filled_at = now.saturating_sub(passed.saturating_sub(used));
         }
+        self.tokens = self.tokens.min(burst);
         let has = self.tokens > 0;
         self.tokens = self.tokens.saturating_sub(1);
         has
@@ -114,7 +122,7 @@ pub(crate) type SharedBudget = KBox<BhLock<Budget>>;
 impl Question {
     #[cold]
     fn ask(&self, namespace: &Namespace, now: u64) {
-        if !self.stranger && !namespace.acquires.lock().take(now) {
+        if !self.stranger && !namespace.may_acquire(now) {
             return;
         }
         let sent = genl::notify(namespace.net, group::KEYS, cmd::ACQUIRE, |m| {

@@ -39,7 +39,7 @@ impl Notice {
 
     /// Tells the namespace's listeners.
     pub(crate) fn tell(&self, namespace: &Namespace, now: u64) {
-        if !namespace.events.lock().take(now) {
+        if !namespace.may_tell(now) {
             namespace.counters.count(Count::EventsSuppressed, 1);
             return;
         }

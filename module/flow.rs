@@ -3,23 +3,37 @@
 //! One flow: its measurements and its counters. What only a flow in use needs, and what only an encrypted one needs, is
 //! in memory of its own, so that a flow that rests is small. Its 5-tuple is its key in the table.
 
+use crate::account::{Account, Payer, Standing};
 use crate::event::{Notice, Notices, BURST};
+use crate::policy::{Decision, Policy};
 use crate::protection::Protection;
 use crate::proto::flow::{Flow as Measured, Received};
 use crate::proto::flow_id::FlowId;
+use crate::proto::policy::Rule;
 use crate::proto::psn::{SendCounter, Stamp};
 use crate::proto::recent::Recent;
 use crate::proto::uapi::{Event, Mechanism, Refusal, Skip};
 use crate::proto::wire::Echo;
 use crate::secret::Secret;
 use crate::sys::random;
+use crate::sys::table::node_size;
 use crate::sys::time::{MILLISECOND, SECOND};
 use crate::tally::{Reason, Tallies};
 use kernel::prelude::*;
 use kernel::sync::Arc;
 
-/// A flow. Dropping it, in whatever way, closes the epochs it used.
+/// What only a flow in use has.
+struct InUse {
+    recent: Recent,
+    decision: Decision,
+}
+
+// "at most 1 KiB more while a flow is in use".
+const _: () = assert!(size_of::<InUse>() <= 1024);
+
+/// A flow. Dropping it, in whatever way, closes the epochs it used and gives its memory back.
 pub(crate) struct Flow {
+    account: Arc<Account>,
     /// What it measures.
     pub(crate) measured: Measured,
     /// Options sent.
@@ -28,7 +42,7 @@ pub(crate) struct Flow {
     pub(crate) packets_in: u64,
     /// Options accepted.
     pub(crate) accepted: u64,
-    recent: Option<KBox<Recent>>,
+    in_use: Option<KBox<InUse>>,
     protection: Option<KBox<Protection>>,
     tallies: Tallies,
     /// Monotonic time of the last packet, ms; wraps after 49 days.
@@ -41,25 +55,52 @@ pub(crate) struct Flow {
     pub(crate) peer_mechanism: Mechanism,
 }
 
-// "at most 256 bytes for an idle flow plain", of which 72 are the table's: links, lock and 5-tuple.
-const _: () = assert!(core::mem::size_of::<Flow>() <= 256 - 72);
+/// Bytes of a flow with the table's links, lock and 5-tuple. A pending entry, which has no links, counts as much.
+const SIZE: usize = node_size::<Flow>();
+
+// "at most 256 bytes for an idle flow plain".
+const _: () = assert!(SIZE <= 256);
 
 impl Flow {
-    /// A flow seen for the first time. `outbound` if by a packet of this host.
-    pub(crate) fn new(outbound: bool, now: u64) -> Self {
-        Self {
+    /// A flow seen for the first time. `outbound` if by a packet of this host. Fails where the account is used up.
+    pub(crate) fn new(outbound: bool, now: u64, account: &Arc<Account>) -> Result<Self> {
+        account.take(SIZE, Standing::New)?;
+        Ok(Self {
+            account: account.clone(),
             // "PSNTP starts at a random 16-bit value per flow."
             measured: Measured::new(SendCounter::new(random::u16(), 0)),
             options_out: 0,
             packets_in: 0,
             accepted: 0,
-            recent: None,
+            in_use: None,
             protection: None,
             tallies: Tallies::default(),
             last_packet_ms: (now / MILLISECOND) as u32,
             outbound,
             mechanism: Mechanism::None,
             peer_mechanism: Mechanism::None,
+        })
+    }
+
+    /// Whether anything shows that the peer exists: it named a PSN of ours, or authenticated.
+    fn standing(&self) -> Standing {
+        let authenticated = self.protection().is_some_and(|p| p.receive_name().is_some());
+        if self.measured.verified || authenticated {
+            Standing::Live
+        } else {
+            Standing::New
+        }
+    }
+
+    fn payer(&self) -> Payer<'_> {
+        Payer { account: &self.account, standing: self.standing() }
+    }
+
+    /// The rule that decides about the flow, and its index. A flow in use remembers it.
+    pub(crate) fn decide<'a>(&mut self, policy: &'a Policy, id: &FlowId, now: u64) -> Option<(usize, &'a Rule)> {
+        match &mut self.in_use {
+            Some(in_use) => policy.decide_again(&mut in_use.decision, id, self.outbound, now),
+            None => policy.decide(id, self.outbound, now),
         }
     }
 
@@ -75,10 +116,11 @@ impl Flow {
 
     /// The measurements, and what a flow in use remembers; without memory for that it goes on without samples.
     fn measure(&mut self) -> (&mut Measured, Option<&mut Recent>) {
-        if self.recent.is_none() {
-            self.recent = KBox::new(self.measured.recent(), GFP_ATOMIC).ok();
+        if self.in_use.is_none() {
+            let in_use = InUse { recent: self.measured.recent(), decision: Decision::default() };
+            self.in_use = self.payer().boxed(in_use).ok();
         }
-        (&mut self.measured, self.recent.as_deref_mut())
+        (&mut self.measured, self.in_use.as_deref_mut().map(|in_use| &mut in_use.recent))
     }
 
     /// Hands out the pair for a packet that is certain to be sent.
@@ -95,16 +137,17 @@ impl Flow {
 
     /// What a flow in use remembers.
     pub(crate) fn recent(&self) -> Option<&Recent> {
-        self.recent.as_deref()
+        self.in_use.as_deref().map(|in_use| &in_use.recent)
     }
 
-    /// What encrypted options need, and the counter they take from.
-    pub(crate) fn protect(&mut self) -> Result<(&mut Protection, &mut SendCounter)> {
+    /// What encrypted options need, the counter they take from, and who pays for keys.
+    pub(crate) fn protect(&mut self) -> Result<(&mut Protection, &mut SendCounter, Payer<'_>)> {
         if self.protection.is_none() {
-            self.protection = Some(KBox::new(Protection::default(), GFP_ATOMIC)?);
+            self.protection = Some(self.payer().boxed(Protection::default())?);
         }
+        let standing = self.standing();
         let protection = self.protection.as_deref_mut().ok_or(ENOMEM)?;
-        Ok((protection, &mut self.measured.counter))
+        Ok((protection, &mut self.measured.counter, Payer { account: &self.account, standing }))
     }
 
     /// What encrypted options need, if any were sent or received.
@@ -128,7 +171,8 @@ impl Flow {
 
     /// Counts a refusal; a burst of one reason is told.
     pub(crate) fn refuse(&mut self, id: &FlowId, reason: Refusal, notices: &mut Notices) {
-        let count = self.tallies.count(Reason::Refused(reason), 1);
+        let payer = Payer { account: &self.account, standing: self.standing() };
+        let count = self.tallies.count(Reason::Refused(reason), 1, payer);
         if count > 0 && count % BURST == 0 {
             let (flow, reason, count) = (Some(*id), Some(reason), Some(count));
             notices.add(Notice { flow, reason, count, ..Notice::of(Event::Refused) });
@@ -143,8 +187,8 @@ impl Flow {
 
     /// The packet had an option; asked once that was measured, as what is remembered of it is made then.
     pub(crate) fn had_option(&mut self) {
-        if let Some(recent) = self.recent.as_deref_mut() {
-            recent.missing.with();
+        if let Some(in_use) = self.in_use.as_deref_mut() {
+            in_use.recent.missing.with();
         }
     }
 
@@ -152,9 +196,10 @@ impl Flow {
     /// came before, that is counted, and told.
     pub(crate) fn arrives_without(&mut self, id: &FlowId, possible: bool, now: u64, notices: &mut Notices) {
         self.arrives(now);
-        let Some(recent) = self.recent.as_deref_mut().filter(|_| possible) else { return };
-        let Some(gap) = recent.missing.without() else { return };
-        self.tallies.count(Reason::Missing, gap.packets);
+        let Some(in_use) = self.in_use.as_deref_mut().filter(|_| possible) else { return };
+        let Some(gap) = in_use.recent.missing.without() else { return };
+        let payer = Payer { account: &self.account, standing: self.standing() };
+        self.tallies.count(Reason::Missing, gap.packets, payer);
         if gap.tell.is_some() {
             notices.add(Notice { flow: Some(*id), count: gap.tell, ..Notice::of(Event::Missing) });
         }
@@ -162,7 +207,8 @@ impl Flow {
 
     /// Counts packets sent without an option.
     pub(crate) fn skip(&mut self, reason: Skip, packets: u32) {
-        self.tallies.count(Reason::Skipped(reason), packets);
+        let payer = Payer { account: &self.account, standing: self.standing() };
+        self.tallies.count(Reason::Skipped(reason), packets, payer);
     }
 
     /// Packets sent, with an option or without.
@@ -197,13 +243,14 @@ impl Flow {
     pub(crate) fn may_yield(&self, now: u64) -> bool {
         /// Since the last packet, ns.
         const LEAST: u64 = SECOND;
-        let authenticated = self.protection().is_some_and(|p| p.receive_name().is_some());
-        !self.measured.verified && !authenticated && self.idle_for(now) > self.least_age().max(LEAST)
+        self.standing() == Standing::New && self.idle_for(now) > self.least_age().max(LEAST)
     }
 
     /// Gives up what only a flow in use needs.
     pub(crate) fn rest(&mut self) {
-        self.recent = None;
+        if self.in_use.take().is_some() {
+            self.account.give_back(size_of::<InUse>());
+        }
         if let Some(protection) = self.protection.as_deref_mut() {
             protection.rest();
         }
@@ -213,5 +260,8 @@ impl Flow {
 impl Drop for Flow {
     fn drop(&mut self) {
         self.stop_sending();
+        let in_use = self.in_use.as_ref().map_or(0, |_| size_of::<InUse>());
+        let protection = self.protection.as_ref().map_or(0, |_| size_of::<Protection>());
+        self.account.give_back(SIZE + in_use + protection + self.tallies.bytes());
     }
 }

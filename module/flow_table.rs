@@ -5,47 +5,49 @@
 //! A flow is found by its 5-tuple under RCU and used under its own lock. A pending entry is used under its slot's lock,
 //! under which it also becomes a flow: who holds the slot and finds no flow knows that there is none.
 
+use crate::account::Account;
 use crate::flow::Flow;
+use crate::pending::{Pending, Slot};
 use crate::proto::flow_id::FlowId;
-use crate::sys::hash::HashKey;
-use crate::sys::lock::{self, Class, Guard, Locks};
 use crate::sys::random;
+use crate::sys::rcu::RcuCell;
 use crate::sys::table::{Locked, NotAdded, Table, Walk};
-use crate::sys::time::SECOND;
+use crate::sys::time;
 use kernel::prelude::*;
-use kernel::sync::rcu;
+use kernel::sync::{rcu, Arc};
 
-/// Pending entries of a namespace (docs/protocol.md, section 6).
-const PENDING: usize = 1024;
-/// How long a pending entry lives without another option.
-const PENDING_AGE: u64 = 2 * SECOND;
 /// Buckets looked at for a flow that may yield its place.
 const BUCKETS_SEARCHED: u32 = 8;
-/// Flows visited in one read-side section.
+/// Flows, or pending slots, visited in one read-side section.
 const STEP: u32 = 256;
 
 /// A flow whose lock is held.
 pub(crate) type LockedFlow<'a> = Locked<'a, Flow>;
-/// A pending entry.
-pub(crate) type Pending = Option<KBox<(FlowId, Flow)>>;
 /// A walk through all flows.
 pub(crate) type FlowWalk = Walk<Flow>;
 
 /// Both tables.
 pub(crate) struct FlowTable {
-    hash: HashKey,
     flows: Table<Flow>,
-    pending: Locks<Pending>,
+    pending: RcuCell<Pending>,
+    account: Arc<Account>,
 }
 
 impl FlowTable {
     /// Empty tables.
-    pub(crate) fn new() -> Result<Self> {
-        Ok(Self {
-            hash: HashKey::random(),
-            flows: Table::new()?,
-            pending: lock::slice(Class::Pending, PENDING, || None)?,
-        })
+    pub(crate) fn new(account: Arc<Account>, pending: u32) -> Result<Self> {
+        let table = Self { flows: Table::new()?, pending: RcuCell::empty(), account };
+        table.resize_pending(pending)?;
+        Ok(table)
+    }
+
+    /// Makes the table of pending entries another size; what is pending goes. A packet on its way may still put an entry
+    /// into the old one, or make one a flow of which the new one has an entry too: the flow is what counts.
+    pub(crate) fn resize_pending(&self, slots: u32) -> Result {
+        if self.pending.read(&rcu::read_lock()).is_none_or(|pending| pending.slots() != slots as usize) {
+            self.pending.replace(Some(KBox::new(Pending::new(slots)?, GFP_KERNEL_ACCOUNT)?));
+        }
+        Ok(())
     }
 
     /// Flows held.
@@ -76,6 +78,17 @@ impl FlowTable {
             Err(NotAdded::Exists) => self.find(section, id).ok_or(NoRoom::NoMemory),
             Err(NotAdded::NoMemory) => Err(NoRoom::NoMemory),
         }
+    }
+
+    /// A new flow of this host's, to be inserted; where memory is used up, a flow that may yield gives it its own.
+    pub(crate) fn begin(&self, section: &rcu::Guard, now: u64) -> Result<Flow, NoRoom> {
+        let new = || Flow::new(true, now, &self.account);
+        new().or_else(|_| if self.make_room(section, now) { new() } else { Err(ENOMEM) }).map_err(|_| NoRoom::Full)
+    }
+
+    /// A new flow of a peer's, to be pending.
+    pub(crate) fn stranger(&self, now: u64) -> Result<Flow> {
+        Flow::new(false, now, &self.account)
     }
 
     /// Drops a flow that may yield, if one is found near a random place. True if it was.
@@ -109,39 +122,44 @@ impl FlowTable {
             what(&mut flow);
             true
         }) {
-            crate::sys::time::yield_now();
+            time::yield_now();
         }
-        for slot in self.pending.iter() {
-            if let Some(entry) = slot.lock().as_mut() {
-                what(&mut entry.1);
+        self.for_each_pending(|mut slot| {
+            if let Some((_, flow)) = slot.any() {
+                what(flow);
             }
-        }
+        });
         Ok(())
     }
 
-    /// Locks the pending slot a flow falls on; whatever flow is there.
-    pub(crate) fn pending(&self, id: &FlowId) -> Option<Guard<'_, Pending>> {
-        Some(self.pending.of(self.hash.flow(id))?.lock())
+    fn for_each_pending(&self, mut what: impl FnMut(Slot<'_>)) {
+        let mut from = 0;
+        loop {
+            let section = rcu::read_lock();
+            let Some(pending) = self.pending.read(&section).filter(|pending| pending.len() > 0) else { return };
+            for index in from..from + STEP as usize {
+                let Some(slot) = pending.slot_at(index) else { return };
+                what(slot);
+            }
+            from += STEP as usize;
+            drop(section);
+            time::yield_now();
+        }
     }
 
-    /// Locks a pending slot by number.
-    pub(crate) fn pending_at(&self, index: usize) -> Option<Guard<'_, Pending>> {
-        Some(self.pending.get(index)?.lock())
+    /// The pending entries.
+    pub(crate) fn pending<'a>(&'a self, section: &'a rcu::Guard) -> Option<&'a Pending> {
+        self.pending.read(section)
     }
 
     /// Wipes pending entries whose time is over; all of them if `now` is `None`.
     pub(crate) fn expire_pending(&self, now: Option<u64>) {
-        for slot in self.pending.iter() {
-            let mut slot = slot.lock();
-            if slot.as_ref().is_some_and(|entry| now.is_none_or(|now| is_stale(&entry.1, now))) {
-                *slot = None;
-            }
-        }
+        self.for_each_pending(|mut slot| slot.expire(now));
     }
 
     /// Pending entries held.
     pub(crate) fn pending_len(&self) -> u64 {
-        self.pending.iter().filter(|slot| slot.lock().is_some()).count() as u64
+        self.pending.read(&rcu::read_lock()).map_or(0, |pending| pending.len().into())
     }
 }
 
@@ -152,14 +170,4 @@ pub(crate) enum NoRoom {
     Full,
     /// There is no memory.
     NoMemory,
-}
-
-/// The pending entry of a flow, if a slot holds that and its time is not over.
-pub(crate) fn entry_of<'a>(slot: &'a mut Pending, id: &FlowId, now: u64) -> Option<&'a mut Flow> {
-    slot.as_mut().filter(|entry| entry.0 == *id && !is_stale(&entry.1, now)).map(|entry| &mut entry.1)
-}
-
-/// Whether a pending entry's time is over.
-fn is_stale(flow: &Flow, now: u64) -> bool {
-    flow.idle_for(now) > PENDING_AGE
 }

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "helpers.h"
 
+#include <linux/capability.h>
+#include <linux/mm.h>
+#include <linux/moduleparam.h>
 #include <linux/netdevice.h>
 #include <linux/netfilter_ipv6.h>
 #include <linux/random.h>
@@ -521,4 +524,38 @@ bool pdmv2_log_allowed(void)
 	static DEFINE_RATELIMIT_STATE(limit, 5 * HZ, 5);
 
 	return __ratelimit(&limit);
+}
+
+bool pdmv2_net_is_initial(const struct net *net)
+{
+	return net->user_ns == &init_user_ns;
+}
+
+static unsigned long pdmv2_memory_max;
+
+static int pdmv2_memory_max_set(const char *value, const struct kernel_param *param)
+{
+	/* The file's owner, uid 0, may have another user namespace for its own. */
+	if (!capable(CAP_NET_ADMIN))
+		return -EPERM;
+	return param_set_ulong(value, param);
+}
+
+static const struct kernel_param_ops pdmv2_memory_max_ops = {
+	.set = pdmv2_memory_max_set,
+	.get = param_get_ulong,
+};
+
+module_param_cb(memory_max, &pdmv2_memory_max_ops, &pdmv2_memory_max, 0644);
+MODULE_PARM_DESC(memory_max, "Bytes the flows of all network namespaces may take (default: a 16th of the memory)");
+
+void pdmv2_memory_init(void)
+{
+	if (!pdmv2_memory_max)
+		pdmv2_memory_max = (totalram_pages() / 16) << PAGE_SHIFT;
+}
+
+u64 pdmv2_memory_max_now(void)
+{
+	return READ_ONCE(pdmv2_memory_max);
 }

@@ -129,6 +129,12 @@ void pdmv2_sysfs_attribute(struct kobj_attribute *attribute, const char *name,
 struct kobject *pdmv2_kernel_kobj(void);
 int pdmv2_sysfs_create(struct kobject *dir, struct kobj_attribute *attribute);
 int pdmv2_max_dst_opts(struct net *net);
+bool pdmv2_net_is_initial(const struct net *net);
+
+/* Bytes that the flows of all namespaces may take: the module parameter memory_max. */
+void pdmv2_memory_init(void);
+u64 pdmv2_memory_max_now(void);
+
 bool pdmv2_log_allowed(void);
 void pdmv2_cond_resched(void);
 /* Frees memory of kmalloc() once every RCU reader that may see it is gone; may sleep. */

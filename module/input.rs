@@ -9,8 +9,9 @@ use crate::acquire::Questions;
 use crate::counters::Count;
 use crate::event::{Notice, Notices};
 use crate::flow::Flow;
-use crate::flow_table::{entry_of, FlowTable};
+use crate::flow_table::FlowTable;
 use crate::key::FlowKey;
+use crate::limits::Limit;
 use crate::namespace::Namespace;
 use crate::option_type;
 use crate::output::MIN_MTU;
@@ -21,6 +22,7 @@ use crate::proto::flow_id::{FlowId, TCP};
 use crate::proto::headers::{Headers, Upper};
 use crate::proto::mss;
 use crate::proto::placement::{new_header_len, scan};
+use crate::proto::policy::Rule;
 use crate::proto::receive::{KeyName, TRIES};
 use crate::proto::sequence::Arrival;
 use crate::proto::uapi::{Event, Mechanism, OnFailure, Refusal};
@@ -189,31 +191,37 @@ impl Arrived<'_> {
         }
         // "What an unauthenticated packet may create is an entry in a separate pending table."
         let body = parsed?;
-        self.accepted_by_policy(false, body.mechanism())?;
-        let mut slot = self.table.pending(&self.id).ok_or(Refusal::NoMemory)?;
+        self.accepted_by(self.policy.decide(&self.id, false, self.now), body.mechanism())?;
+        let pending = self.table.pending(self.section).ok_or(Refusal::NoMemory)?;
+        let mut slot = pending.slot(&self.id).ok_or(Refusal::NoMemory)?;
         if let Some(mut flow) = self.table.find(self.section, &self.id) {
             // It became a flow between the two looks.
             drop(slot);
             return self.try_on(&mut flow, false, Ok(body), on_failure, questions, notices).map(|_| ());
         }
-        if entry_of(&mut slot, &self.id, self.now).is_none() {
-            let entry = (self.id, Flow::new(false, self.now));
-            *slot = Some(KBox::new(entry, GFP_ATOMIC).map_err(|_| Refusal::NoMemory)?);
+        if slot.entry(&self.id, self.now).is_none() {
+            // Where memory is used up, whatever is in the slot gives up its own.
+            let flow = self.table.stranger(self.now).or_else(|_| {
+                slot.take();
+                self.table.stranger(self.now)
+            });
+            let flow = flow.map_err(|_| Refusal::NoMemory)?;
+            slot.put(&self.id, flow).map_err(|_| Refusal::NoMemory)?;
         }
-        let flow = entry_of(&mut slot, &self.id, self.now).ok_or(Refusal::NoMemory)?;
+        let flow = slot.entry(&self.id, self.now).ok_or(Refusal::NoMemory)?;
         let accepted = self.try_on(flow, true, Ok(body), on_failure, questions, notices)?;
         if accepted.authenticated {
-            if let Some(entry) = slot.take() {
-                let flow = KBox::into_inner(entry).1;
+            if let Some(flow) = slot.take() {
                 // Where there is no room, it has to begin anew with its next option.
-                let _ = self.table.insert(self.section, &self.id, flow, self.policy.limits.flows_max, self.now);
+                let most = self.namespace.limits.get(Limit::FlowsMax);
+                let _ = self.table.insert(self.section, &self.id, flow, most, self.now);
             }
         }
         Ok(())
     }
 
-    fn accepted_by_policy(&self, outbound: bool, mechanism: Mechanism) -> Result<(), Refusal> {
-        let (_, rule) = self.policy.decide(&self.id, outbound, self.now).ok_or(Refusal::Policy)?;
+    fn accepted_by(&self, decided: Option<(usize, &Rule)>, mechanism: Mechanism) -> Result<(), Refusal> {
+        let (_, rule) = decided.ok_or(Refusal::Policy)?;
         if self.policy.forbids(mechanism) || !rule.accepts(mechanism) {
             return Err(Refusal::Policy);
         }
@@ -232,7 +240,7 @@ impl Arrived<'_> {
     ) -> Result<Accepted, Refusal> {
         flow.arrives(self.now);
         let result = parsed.and_then(|body| {
-            self.accepted_by_policy(flow.outbound, body.mechanism())?;
+            self.accepted_by(flow.decide(self.policy, &self.id, self.now), body.mechanism())?;
             match body {
                 Body::Pdm(Pdm { psntp, echo }) => {
                     let said = trace::Said { psntp, echo, ..trace::Said::default() };
@@ -268,7 +276,7 @@ impl Arrived<'_> {
         questions: &mut Questions,
         notices: &mut Notices,
     ) -> Result<Accepted, Refusal> {
-        let (protection, counter) = flow.protect().map_err(|_| Refusal::NoMemory)?;
+        let (protection, counter, payer) = flow.protect().map_err(|_| Refusal::NoMemory)?;
         let association = protection
             .association_on(self.ifindex, &self.id, counter, self.namespace, self.section)
             .ok_or(Refusal::NoAssociation)?;
@@ -299,10 +307,10 @@ impl Arrived<'_> {
                 _ => return Err(Refusal::Authentication),
             };
             // Strangers share a budget of their own, so that a flood of them takes nothing from live flows.
-            if !protection.may_attempt(self.now) || (stranger && !self.namespace.strangers.lock().take(self.now)) {
+            if !protection.may_attempt(self.now) || (stranger && !self.namespace.may_serve_stranger(self.now)) {
                 return Err(Refusal::Rate);
             }
-            if !protection.want_receive(&association, name, &self.id, self.now, stranger, questions) {
+            if !protection.want_receive(&association, name, &self.id, self.now, stranger, payer, questions) {
                 return Err(Refusal::NoKey);
             }
             opened = protection.receive_keys().key(name).and_then(open).map(|interior| (name, interior));
@@ -317,7 +325,7 @@ impl Arrived<'_> {
         // The peer's next epoch begins soon: its key is there before it is needed.
         if clear.psntp > u16::MAX - ASK_AHEAD || association.epochs.is_early() {
             if let Some(next) = keys.next_name().filter(|next| !keys.holds(*next)) {
-                protection.want_receive(&association, next, &self.id, self.now, false, questions);
+                protection.want_receive(&association, next, &self.id, self.now, false, payer, questions);
             }
         }
         if association.secrets.first_authenticated(name.generation) {
@@ -367,8 +375,11 @@ impl Arrived<'_> {
 
     /// Makes room for the option in what this host will send: the peer's SYN or SYN-ACK announces less to TCP.
     fn lower_mss(&self, packet: &mut Incoming<'_>, tcp_at: usize, mss_at: usize, announced: u16) {
-        let outbound = self.table.find(self.section, &self.id).is_some_and(|flow| flow.outbound);
-        let Some((_, rule)) = self.policy.decide(&self.id, outbound, self.now) else { return };
+        let decided = match self.table.find(self.section, &self.id) {
+            Some(mut flow) => flow.decide(self.policy, &self.id, self.now),
+            None => self.policy.decide(&self.id, false, self.now),
+        };
+        let Some((_, rule)) = decided else { return };
         if rule.send == Mechanism::None || self.policy.forbids(rule.send) {
             return;
         }

@@ -2,6 +2,7 @@
 
 //! The key of one flow, direction and epoch: its material, and the cipher prepared with it while the flow is in use.
 
+use crate::account::{PaidBox, Payer};
 use crate::proto::flow_id::FlowId;
 use crate::proto::schedule::{key_info, nonce, MATERIAL_MAX};
 use crate::proto::suite::{Aead, Suite};
@@ -33,36 +34,49 @@ impl Drop for Material {
     }
 }
 
+/// The cipher of key material.
+fn prepared(material: &Material, payer: Payer<'_>) -> Result<PaidBox<aead::Key>> {
+    let mut cipher = PaidBox::new(aead::Key::empty(material.aead), payer)?;
+    cipher.prepare(material.key())?;
+    Ok(cipher)
+}
+
 /// A flow key.
 pub(crate) struct FlowKey {
-    material: KBox<Material>,
-    cipher: Option<KBox<aead::Key>>,
+    material: PaidBox<Material>,
+    cipher: Option<PaidBox<aead::Key>>,
 }
 
 impl FlowKey {
     /// From key material of the suite's lengths.
-    pub(crate) fn new(suite: Suite, key: &[u8], base_nonce: &[u8; NONCE_LEN]) -> Result<Self> {
+    pub(crate) fn new(suite: Suite, key: &[u8], base_nonce: &[u8; NONCE_LEN], payer: Payer<'_>) -> Result<Self> {
         let aead = Aead::of(suite).ok_or(errno::eopnotsupp())?;
         if key.len() != aead.key_len() {
             return Err(EINVAL);
         }
         let empty = Material { key: [0; KEY_MAX], aead, base_nonce: *base_nonce };
-        let mut material = KBox::new(empty, GFP_ATOMIC)?;
+        let mut material = PaidBox::new(empty, payer)?;
         material.key.get_mut(..key.len()).ok_or(EINVAL)?.copy_from_slice(key);
-        let mut key = Self { material, cipher: None };
-        key.prepare()?;
-        Ok(key)
+        let cipher = Some(prepared(&material, payer)?);
+        Ok(Self { material, cipher })
     }
 
     /// Derives it: `key || base_nonce = LabeledExpand(prk, "pdmv2_key", context, Nk + 12)`. `sender` has the packet's
     /// source as its local side; `epoch` is Kri in profile `v2-kri`.
-    pub(crate) fn derive(prk: &Prk, suite: Suite, profile: Profile, epoch: u32, sender: &FlowId) -> Result<Self> {
+    pub(crate) fn derive(
+        prk: &Prk,
+        suite: Suite,
+        profile: Profile,
+        epoch: u32,
+        sender: &FlowId,
+        payer: Payer<'_>,
+    ) -> Result<Self> {
         let (info, len) = key_info(suite, profile as u8, epoch, sender).ok_or(errno::eopnotsupp())?;
         let mut material = [0; MATERIAL_MAX];
         let derived = material.get_mut(..len).ok_or(EINVAL)?;
         prk.expand(&info, derived)?;
         let key = match derived.split_last_chunk::<NONCE_LEN>() {
-            Some((key, base_nonce)) => Self::new(suite, key, base_nonce),
+            Some((key, base_nonce)) => Self::new(suite, key, base_nonce, payer),
             None => Err(EINVAL),
         };
         wipe(&mut material);
@@ -72,9 +86,7 @@ impl FlowKey {
     /// Prepares the cipher, if it is not. A key that is prepared seals and opens without fail for want of memory.
     pub(crate) fn prepare(&mut self) -> Result {
         if self.cipher.is_none() {
-            let mut cipher = KBox::new(aead::Key::empty(self.material.aead), GFP_ATOMIC)?;
-            cipher.prepare(self.material.key())?;
-            self.cipher = Some(cipher);
+            self.cipher = Some(prepared(&self.material, self.material.payer())?);
         }
         Ok(())
     }

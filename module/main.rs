@@ -7,6 +7,7 @@
 
 use kernel::prelude::*;
 
+mod account;
 mod acquire;
 mod association;
 mod bindings;
@@ -16,9 +17,11 @@ mod flow;
 mod flow_table;
 mod input;
 mod key;
+mod limits;
 mod namespace;
 mod netlink;
 mod output;
+mod pending;
 mod policy;
 mod protection;
 // The protocol core serves the helper too, so that not all of it is used here.
@@ -79,6 +82,7 @@ impl kernel::Module for Pdmv2 {
             );
             return Err(EINVAL);
         }
+        sys::memory::init();
         // SAFETY: first, and once.
         unsafe { secret::init() };
         #[cfg(pdmv2_debug)]

@@ -2,13 +2,15 @@
 
 //! What the module keeps for one network namespace.
 
+use crate::account::Account;
 use crate::acquire::{Budget, SharedBudget};
 use crate::association::Associations;
 use crate::counters::{Count, Counters};
 use crate::event::Notice;
 use crate::flow::Flow;
 use crate::flow_table::{FlowTable, FlowWalk};
-use crate::policy::{Limits, Policy};
+use crate::limits::{Limit, Limits};
+use crate::policy::Policy;
 use crate::proto::prefix::is_link_local;
 use crate::proto::uapi::Event;
 use crate::secret::Held;
@@ -21,7 +23,7 @@ use crate::sys::skb::{Incoming, Outgoing};
 use crate::sys::time;
 use kernel::prelude::*;
 use kernel::sync::atomic::{Atomic, Full, Relaxed};
-use kernel::sync::{new_mutex, rcu, Mutex};
+use kernel::sync::{new_mutex, rcu, Arc, Mutex};
 
 /// How often idle flows, pending entries and ended secrets are looked for.
 const SWEEP_MS: u32 = 1000;
@@ -43,6 +45,10 @@ struct Active {
 pub(crate) struct Namespace {
     /// The namespace.
     pub(crate) net: Net,
+    /// How much is kept here, and how often is asked and told.
+    pub(crate) limits: Limits,
+    /// What the flows take.
+    pub(crate) account: Arc<Account>,
     /// The policy in force; none turns everything off.
     pub(crate) policy: RcuCell<Policy>,
     /// The associations.
@@ -55,12 +61,9 @@ pub(crate) struct Namespace {
     /// What happened here.
     pub(crate) counters: Counters,
     global_pointers: [Atomic<u32>; 2],
-    /// How often ACQUIRE may be sent.
-    pub(crate) acquires: SharedBudget,
-    /// How often keys may be derived or asked for on behalf of unauthenticated packets, apart from live flows.
-    pub(crate) strangers: SharedBudget,
-    /// How often events may be sent.
-    pub(crate) events: SharedBudget,
+    acquires: SharedBudget,
+    strangers: SharedBudget,
+    events: SharedBudget,
     active: Pin<KBox<Mutex<Active>>>,
 }
 
@@ -69,10 +72,12 @@ impl PerNet for Namespace {
         warn_of_dropped_options(net);
         let namespace = Self {
             net,
+            limits: Limits::new(),
+            account: Account::new(net.is_initial())?,
             policy: RcuCell::empty(),
             associations: RcuCell::empty(),
             association_version: Atomic::new(1),
-            sweep: KBox::pin_init(new_mutex!(None), GFP_KERNEL)?,
+            sweep: KBox::pin_init(new_mutex!(None), GFP_KERNEL_ACCOUNT)?,
             table: RcuCell::empty(),
             counters: Counters::new(),
             // "initialised to the value 1"
@@ -80,9 +85,9 @@ impl PerNet for Namespace {
             acquires: lock::boxed(Class::Budget, Budget::new())?,
             strangers: lock::boxed(Class::Budget, Budget::new())?,
             events: lock::boxed(Class::Budget, Budget::new())?,
-            active: KBox::pin_init(new_mutex!(Active::default()), GFP_KERNEL)?,
+            active: KBox::pin_init(new_mutex!(Active::default()), GFP_KERNEL_ACCOUNT)?,
         };
-        Ok(KBox::new(namespace, GFP_KERNEL)?)
+        Ok(KBox::new(namespace, GFP_KERNEL_ACCOUNT)?)
     }
 
     fn stop(&self) {
@@ -100,6 +105,21 @@ fn warn_of_dropped_options(net: Net) {
 }
 
 impl Namespace {
+    /// Whether ACQUIRE may be sent now.
+    pub(crate) fn may_acquire(&self, now: u64) -> bool {
+        self.acquires.lock().take(self.limits.get(Limit::AcquireRate), now)
+    }
+
+    /// Whether a key may be derived or asked for now on behalf of an unauthenticated packet, apart from live flows.
+    pub(crate) fn may_serve_stranger(&self, now: u64) -> bool {
+        self.strangers.lock().take(self.limits.get(Limit::StrangerRate), now)
+    }
+
+    /// Whether an event may be sent now.
+    pub(crate) fn may_tell(&self, now: u64) -> bool {
+        self.events.lock().take(self.limits.get(Limit::EventRate), now)
+    }
+
     /// The GLOBALPTR of the next packet from this source; counts it, and `packets - 1` more.
     pub(crate) fn global_pointer(&self, source: &[u8; 16], packets: u32) -> u32 {
         self.global_counter(is_link_local(source)).fetch_add(packets, Relaxed)
@@ -140,7 +160,8 @@ impl Namespace {
         };
         let mut active = self.active.lock();
         if self.table().is_none() {
-            let table = KBox::new(FlowTable::new()?, GFP_KERNEL)?;
+            let pending = self.limits.get(Limit::PendingMax);
+            let table = KBox::new(FlowTable::new(self.account.clone(), pending)?, GFP_KERNEL_ACCOUNT)?;
             // SAFETY: once made, the table is kept until the namespace is dropped, and the walk is dropped before it.
             *self.sweep.lock() = Some(unsafe { table.walk() }?);
             self.table.replace(Some(table));
@@ -213,8 +234,8 @@ impl Namespace {
 
     /// Drops idle flows, and has others rest, a part of the table at a time.
     fn sweep(&self, table: &FlowTable, now: u64) {
-        let Limits { idle, rest, .. } = self.policy.read(&rcu::read_lock()).map_or(Limits::default(), |p| p.limits);
-        let rest = u64::from(rest).saturating_mul(time::SECOND);
+        let idle = self.limits.get(Limit::Idle);
+        let rest = u64::from(self.limits.get(Limit::Rest)).saturating_mul(time::SECOND);
         let mut sweep = self.sweep.lock();
         let Some(walk) = &mut *sweep else { return };
         let mut left = (table.len() / SWEEP_PART).max(SWEEP_LEAST);

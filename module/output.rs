@@ -8,7 +8,8 @@
 use crate::acquire::Questions;
 use crate::counters::Count;
 use crate::flow::Flow;
-use crate::flow_table::{entry_of, FlowTable, LockedFlow, NoRoom};
+use crate::flow_table::{FlowTable, LockedFlow, NoRoom};
+use crate::limits::Limit;
 use crate::namespace::Namespace;
 use crate::option_type;
 use crate::policy::Policy;
@@ -89,18 +90,6 @@ struct Look<'a> {
     facts: OutFacts,
 }
 
-/// What is known of a flow before a rule is asked.
-struct Known {
-    outbound: bool,
-    peer_mechanism: Mechanism,
-}
-
-impl Known {
-    fn of(flow: &Flow) -> Self {
-        Self { outbound: flow.outbound, peer_mechanism: flow.peer_mechanism }
-    }
-}
-
 impl<'a> Look<'a> {
     /// Looks at a packet that is `packets` on the wire.
     fn at(&self, packet: &mut Outgoing<'_>, packets: u32, splitting: Splitting) -> Outcome {
@@ -119,19 +108,20 @@ impl<'a> Look<'a> {
             }
         };
         let id = headers.flow_sent();
+        if !self.policy.speaks_of(id.protocol) {
+            self.count(&id.local, packets);
+            return Outcome::Done;
+        }
         let mut flow = self.table.find(self.section, &id);
-        let known = match &flow {
-            Some(flow) => Some(Known::of(flow)),
-            None => {
-                self.table.pending(&id).and_then(|mut slot| entry_of(&mut slot, &id, self.now).map(|f| Known::of(f)))
-            }
+        let (decided, peer_mechanism) = match &mut flow {
+            Some(flow) => (flow.decide(self.policy, &id, self.now), flow.peer_mechanism),
+            None => self.decide_without_flow(&id),
         };
-        let outbound = known.as_ref().is_none_or(|known| known.outbound);
-        let Some((index, rule)) = self.policy.decide(&id, outbound, self.now) else {
+        let Some((index, rule)) = decided else {
             self.count(&id.local, packets);
             return Outcome::Done;
         };
-        let mechanism = rule.mechanism(known.map_or(Mechanism::None, |known| known.peer_mechanism));
+        let mechanism = rule.mechanism(peer_mechanism);
         if mechanism == Mechanism::None {
             self.policy.hit(index, packets);
             self.count(&id.local, packets);
@@ -147,7 +137,7 @@ impl<'a> Look<'a> {
             }
         }
         if let (Ok(()), Mechanism::V2Encrypted, Some(flow)) = (allowed, mechanism, &mut flow) {
-            allowed = flow.protect().map_err(|_| Skip::NoMemory).and_then(|(protection, counter)| {
+            allowed = flow.protect().map_err(|_| Skip::NoMemory).and_then(|(protection, counter, payer)| {
                 let ifindex = packet.ifindex();
                 protection.prepare_sending(
                     &id,
@@ -156,6 +146,7 @@ impl<'a> Look<'a> {
                     self.namespace,
                     self.section,
                     self.now,
+                    payer,
                     &mut questions,
                 )
             });
@@ -214,6 +205,16 @@ impl<'a> Look<'a> {
     fn traced<'b>(&self, packet: &Outgoing<'_>, flow: &'b FlowId, mechanism: Mechanism) -> trace::Packet<'b> {
         let (net, ifindex, len) = (self.namespace.net, packet.ifindex(), packet.len());
         trace::Packet { net, flow, outgoing: true, ifindex, len, mechanism }
+    }
+
+    /// The rule that decides about a flow of which there may be a pending entry, and what the peer sent on it.
+    fn decide_without_flow(&self, id: &FlowId) -> (Option<(usize, &'a Rule)>, Mechanism) {
+        if let Some(mut slot) = self.table.pending(self.section).and_then(|pending| pending.slot_of_any(id)) {
+            if let Some(flow) = slot.entry(id, self.now) {
+                return (flow.decide(self.policy, id, self.now), flow.peer_mechanism);
+            }
+        }
+        (self.policy.decide(id, true, self.now), Mechanism::None)
     }
 
     /// Counts packets on the wire; returns the GLOBALPTR of the first.
@@ -280,16 +281,19 @@ impl<'a> Look<'a> {
             return Err(Skip::NoSocket);
         }
         // Held until the flow is in the table, so that nobody makes the entry anew meanwhile.
-        let mut slot = self.table.pending(id).ok_or(Skip::NoMemory)?;
-        let flow = match entry_of(&mut slot, id, self.now) {
-            Some(_) => slot.take().map(|entry| KBox::into_inner(entry).1),
-            None => self.facts.full_socket().then(|| Flow::new(true, self.now)),
-        };
-        let flow = flow.ok_or(Skip::NoSocket)?;
-        self.table.insert(self.section, id, flow, self.policy.limits.flows_max, self.now).map_err(|why| match why {
+        let pending = self.table.pending(self.section).ok_or(Skip::NoMemory)?;
+        let mut slot = pending.slot(id).ok_or(Skip::NoMemory)?;
+        let no_room = |why| match why {
             NoRoom::Full => Skip::TableFull,
             NoRoom::NoMemory => Skip::NoMemory,
-        })
+        };
+        let flow = match slot.entry(id, self.now) {
+            Some(_) => slot.take().ok_or(Skip::NoSocket)?,
+            None if self.facts.full_socket() => self.table.begin(self.section, self.now).map_err(no_room)?,
+            None => return Err(Skip::NoSocket),
+        };
+        let most = self.namespace.limits.get(Limit::FlowsMax);
+        self.table.insert(self.section, id, flow, most, self.now).map_err(no_room)
     }
 
     /// Sends an option in a packet: room first, then the pair from the flow's counter, then the bytes.

@@ -2,62 +2,85 @@
 
 //! The policy in force in a namespace.
 
+use crate::proto::classifier::Classifier;
 use crate::proto::flow_id::FlowId;
-use crate::proto::policy::{first_match, mechanism_bit, Rule, PLAIN};
+use crate::proto::policy::{mechanism_bit, Rule, PLAIN};
 use crate::proto::uapi::Mechanism;
 use kernel::prelude::*;
 use kernel::sync::atomic::{Atomic, Relaxed};
 
-/// Flows a namespace holds unless told otherwise.
-const FLOWS_MAX: u32 = 16384;
-/// Seconds after which an idle flow may be dropped, unless told otherwise.
-const IDLE_S: u32 = 120;
-
-/// Seconds without a packet after which a flow rests, unless told otherwise.
-const REST_S: u32 = 30;
-
-/// How much a namespace keeps, and for how long.
-#[derive(Clone, Copy)]
-pub(crate) struct Limits {
-    /// Most flows.
-    pub(crate) flows_max: u32,
-    /// Seconds until an idle flow may be dropped.
-    pub(crate) idle: u32,
-    /// Seconds without a packet until a flow gives up what only a flow in use needs.
-    pub(crate) rest: u32,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { flows_max: FLOWS_MAX, idle: IDLE_S, rest: REST_S }
-    }
-}
+/// The last policy's version.
+static VERSION: Atomic<u64> = Atomic::new(0);
 
 /// A whole policy, replaced as one.
 pub(crate) struct Policy {
     /// In order.
     pub(crate) rules: KVec<Rule>,
+    classifier: Classifier<KVVec<u128>, KVVec<u64>>,
     hits: KVec<Atomic<u64>>,
     /// Neither send nor accept plain mechanisms.
     pub(crate) forbid_plain: bool,
-    /// How much is kept.
-    pub(crate) limits: Limits,
+    /// No other policy ever had it.
+    version: u64,
+}
+
+/// The rule that decided about a flow, under one version of the policy. A rule never matches later what it does not match
+/// now: what was decided stays so until that rule expires.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Decision {
+    /// 0 if nothing was decided yet.
+    version: u64,
+    rule: Option<u16>,
+}
+
+fn zeroed<T: Copy + Default>(len: usize) -> Result<KVVec<T>> {
+    let mut out = KVVec::with_capacity(len, GFP_KERNEL_ACCOUNT)?;
+    for _ in 0..len {
+        out.push(T::default(), GFP_KERNEL_ACCOUNT)?;
+    }
+    Ok(out)
 }
 
 impl Policy {
     /// A policy whose rules nothing has hit yet.
-    pub(crate) fn new(rules: KVec<Rule>, forbid_plain: bool, limits: Limits) -> Result<Self> {
-        let mut hits = KVec::with_capacity(rules.len(), GFP_KERNEL)?;
+    pub(crate) fn new(rules: KVec<Rule>, forbid_plain: bool) -> Result<Self> {
+        let mut hits = KVec::with_capacity(rules.len(), GFP_KERNEL_ACCOUNT)?;
         for _ in 0..rules.len() {
-            hits.push(Atomic::new(0), GFP_KERNEL)?;
+            hits.push(Atomic::new(0), GFP_KERNEL_ACCOUNT)?;
         }
-        Ok(Self { rules, hits, forbid_plain, limits })
+        let classifier = Classifier::new(&rules, zeroed, zeroed)?;
+        let version = VERSION.fetch_add(1, Relaxed).wrapping_add(1);
+        Ok(Self { rules, classifier, hits, forbid_plain, version })
+    }
+
+    /// Whether any rule speaks of flows of a protocol.
+    pub(crate) fn speaks_of(&self, protocol: u8) -> bool {
+        self.classifier.speaks_of(protocol)
     }
 
     /// The rule that decides about a flow, and its index.
     pub(crate) fn decide(&self, id: &FlowId, outbound: bool, now: u64) -> Option<(usize, &Rule)> {
-        let index = first_match(&self.rules, id, outbound, now)?;
+        let index = self.classifier.first_match(&self.rules, id, outbound, now)?;
         Some((index, self.rules.get(index)?))
+    }
+
+    /// Likewise, where it may have been decided before.
+    pub(crate) fn decide_again(
+        &self,
+        decision: &mut Decision,
+        id: &FlowId,
+        outbound: bool,
+        now: u64,
+    ) -> Option<(usize, &Rule)> {
+        if decision.version == self.version {
+            let index = usize::from(decision.rule?);
+            if let Some(rule) = self.rules.get(index).filter(|rule| rule.is_in_force(now)) {
+                return Some((index, rule));
+            }
+        }
+        let decided = self.decide(id, outbound, now);
+        *decision = Decision { version: self.version, rule: decided.map(|(index, _)| index as u16) };
+        decided
     }
 
     /// Counts packets that a rule decided.

@@ -5,6 +5,7 @@
 //! What only a flow in use needs is apart, and given up when the flow rests: prepared ciphers, keys beside those in use,
 //! outstanding questions.
 
+use crate::account::{PaidBox, Payer};
 use crate::acquire::{Outstanding, Question, Questions};
 use crate::association::{Association, EpochEnd};
 use crate::key::FlowKey;
@@ -85,7 +86,7 @@ pub(crate) struct Protection {
     association_version: u64,
     sending: Option<Sending>,
     receiver: Receiver<FlowKey>,
-    in_use: Option<KBox<InUse>>,
+    in_use: Option<PaidBox<InUse>>,
 }
 
 // "at most 640 [bytes for an idle flow] encrypted": the flow, this, and the material of two keys.
@@ -180,9 +181,9 @@ impl Protection {
         self.receiver.refund_attempt();
     }
 
-    fn in_use(&mut self) -> Result<&mut InUse> {
+    fn in_use(&mut self, payer: Payer<'_>) -> Result<&mut InUse> {
         if self.in_use.is_none() {
-            self.in_use = Some(KBox::new(InUse::default(), GFP_ATOMIC)?);
+            self.in_use = Some(PaidBox::new(InUse::default(), payer)?);
         }
         self.in_use.as_deref_mut().ok_or(ENOMEM)
     }
@@ -197,6 +198,7 @@ impl Protection {
         namespace: &Namespace,
         section: &rcu::Guard,
         now: u64,
+        payer: Payer<'_>,
         questions: &mut Questions,
     ) -> Result<(), Skip> {
         self.association(id, counter, namespace, section);
@@ -229,12 +231,12 @@ impl Protection {
         };
         match &mut sending.key {
             Some((held, key)) if *held == epoch => key.prepare().map_err(|_| Skip::NoMemory)?,
-            _ => self.next_key(counter.peek(), id, now, questions)?,
+            _ => self.next_key(counter.peek(), id, now, payer, questions)?,
         }
         let Some(sending) = &self.sending else { return Err(Skip::NoKey) };
         sending.secret.used_epoch(epoch);
         if end != End::Far || counter.left_in_epoch() < u32::from(ASK_AHEAD) {
-            self.ask_ahead(epoch, id, now, questions);
+            self.ask_ahead(epoch, id, now, payer, questions);
         }
         Ok(())
     }
@@ -254,13 +256,14 @@ impl Protection {
         Stamp { epoch, psn }: Stamp,
         id: &FlowId,
         now: u64,
+        payer: Payer<'_>,
         questions: &mut Questions,
     ) -> Result<(), Skip> {
         let epoch = epoch.ok_or(Skip::Exhausted)?;
         let next = self.in_use.as_mut().and_then(|in_use| in_use.next.take()).filter(|(e, _)| *e == epoch);
         let nothing_received = self.receive_keys().is_empty();
         let Some(sending) = &mut self.sending else { return Err(Skip::NoKey) };
-        sending.key = next.or_else(|| sending.secret.derive(epoch, id).map(|key| (epoch, key)));
+        sending.key = next.or_else(|| sending.secret.derive(epoch, id, payer).map(|key| (epoch, key)));
         (sending.began_psn, sending.began_at) = (psn, seconds(now));
         if let Some((_, key)) = &mut sending.key {
             return key.prepare().map_err(|_| Skip::NoMemory);
@@ -270,7 +273,7 @@ impl Protection {
         }
         let generation = sending.secret.generation;
         let association = self.association.clone().ok_or(Skip::NoAssociation)?;
-        let in_use = self.in_use().map_err(|_| Skip::NoMemory)?;
+        let in_use = self.in_use(payer).map_err(|_| Skip::NoMemory)?;
         let question = |epoch, direction| Question {
             association: association.clone(),
             name: KeyName { generation, epoch },
@@ -289,12 +292,12 @@ impl Protection {
     }
 
     /// The epoch ends soon: asks for the key of the next one, if it has to be asked for and is not held.
-    fn ask_ahead(&mut self, epoch: u16, id: &FlowId, now: u64, questions: &mut Questions) {
+    fn ask_ahead(&mut self, epoch: u16, id: &FlowId, now: u64, payer: Payer<'_>, questions: &mut Questions) {
         let Some(sending) = self.sending.as_ref().filter(|s| !s.secret.derives()) else { return };
         let generation = sending.secret.generation;
         let Some(next) = epoch.checked_add(1).filter(|next| usize::from(*next) <= EPOCH_MAX) else { return };
         let Some(association) = self.association.clone() else { return };
-        let Ok(in_use) = self.in_use() else { return };
+        let Ok(in_use) = self.in_use(payer) else { return };
         let name = KeyName { generation, epoch: next };
         if in_use.next.is_none() && in_use.asked_send.asks(name, now) {
             questions.add(Question { association, name, direction: KeyDirection::Send, flow: *id, stranger: false });
@@ -309,7 +312,13 @@ impl Protection {
 
     /// Holds a sending key that the helper installed, if it is for the epoch the flow is in or the next one. One that is
     /// held already changes nothing. False if the flow has no use for it.
-    pub(crate) fn install_sending(&mut self, counter: &SendCounter, name: KeyName, key: FlowKey) -> Result<bool> {
+    pub(crate) fn install_sending(
+        &mut self,
+        counter: &SendCounter,
+        name: KeyName,
+        key: FlowKey,
+        payer: Payer<'_>,
+    ) -> Result<bool> {
         let Some(current) = counter.peek().epoch else { return Ok(false) };
         let Some(sending) = self.sending.as_mut().filter(|s| s.secret.generation == name.generation) else {
             return Ok(false);
@@ -321,7 +330,7 @@ impl Protection {
         if name.epoch == current {
             sending.key = Some((name.epoch, key));
         } else if name.epoch == current.saturating_add(1) {
-            let in_use = self.in_use()?;
+            let in_use = self.in_use(payer)?;
             if !held(&in_use.next) {
                 in_use.next = Some((name.epoch, key));
             }
@@ -332,14 +341,15 @@ impl Protection {
     }
 
     /// Holds a receive key. One that is held already, or too old, changes nothing.
-    pub(crate) fn install_receiving(&mut self, name: KeyName, key: FlowKey) -> Result {
-        self.in_use()?;
+    pub(crate) fn install_receiving(&mut self, name: KeyName, key: FlowKey, payer: Payer<'_>) -> Result {
+        self.in_use(payer)?;
         // What is not taken is wiped here.
         let _ = self.receive_keys().install(name, key);
         Ok(())
     }
 
     /// A receive key is needed: derives it, or asks for it. True if it is held now.
+    #[allow(clippy::too_many_arguments)]
     pub(crate) fn want_receive(
         &mut self,
         association: &Arc<Association>,
@@ -347,14 +357,15 @@ impl Protection {
         id: &FlowId,
         now: u64,
         stranger: bool,
+        payer: Payer<'_>,
         questions: &mut Questions,
     ) -> bool {
         let Some(held) = association.secrets.get(name.generation) else { return false };
         if held.secret.derives() {
-            let Some(key) = held.secret.derive(name.epoch, &id.reversed()) else { return false };
-            return self.install_receiving(name, key).is_ok() && self.receive_keys().holds(name);
+            let Some(key) = held.secret.derive(name.epoch, &id.reversed(), payer) else { return false };
+            return self.install_receiving(name, key, payer).is_ok() && self.receive_keys().holds(name);
         }
-        let Ok(in_use) = self.in_use() else { return false };
+        let Ok(in_use) = self.in_use(payer) else { return false };
         if in_use.asked_receive.asks(name, now) {
             questions.add(Question {
                 association: association.clone(),

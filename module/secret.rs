@@ -2,6 +2,7 @@
 
 //! A negotiated secret of an association: what is sent and accepted under it, and the epochs that may not come again.
 
+use crate::account::Payer;
 use crate::key::FlowKey;
 use crate::proto::flow_id::FlowId;
 use crate::proto::prefix::Prefix;
@@ -63,9 +64,9 @@ impl Secret {
         prk: Option<KBox<Prk>>,
         now: u64,
     ) -> Result<Arc<Self>> {
-        let mut floors = KVec::with_capacity(FLOORS, GFP_KERNEL)?;
+        let mut floors = KVec::with_capacity(FLOORS, GFP_KERNEL_ACCOUNT)?;
         for _ in 0..FLOORS {
-            floors.push(Atomic::new(0), GFP_KERNEL)?;
+            floors.push(Atomic::new(0), GFP_KERNEL_ACCOUNT)?;
         }
         let secret = Self {
             generation,
@@ -82,7 +83,7 @@ impl Secret {
             told: Atomic::new(u32::MAX),
             told_at: Atomic::new(0),
         };
-        Ok(Arc::new(secret, GFP_KERNEL)?)
+        Ok(Arc::new(secret, GFP_KERNEL_ACCOUNT)?)
     }
 
     fn floor(&self, floor: Floor) -> Option<&Atomic<u32>> {
@@ -108,8 +109,8 @@ impl Secret {
     }
 
     /// Derives a flow's key, if the prk is here. `sender` has the packet's source as its local side.
-    pub(crate) fn derive(&self, epoch: u16, sender: &FlowId) -> Option<FlowKey> {
-        FlowKey::derive(self.prk.as_deref()?, self.suite, Profile::V2, u32::from(epoch), sender).ok()
+    pub(crate) fn derive(&self, epoch: u16, sender: &FlowId, payer: Payer<'_>) -> Option<FlowKey> {
+        FlowKey::derive(self.prk.as_deref()?, self.suite, Profile::V2, u32::from(epoch), sender, payer).ok()
     }
 
     /// Whether this host derives the keys of this secret itself.

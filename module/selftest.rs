@@ -5,6 +5,7 @@
 #[path = "selftest_vectors.rs"]
 mod vectors;
 
+use crate::account::{Account, Payer, Standing};
 use crate::key::FlowKey;
 use crate::proto::flow_id::FlowId;
 use crate::proto::schedule::{id_info, key_info, MATERIAL_MAX};
@@ -40,7 +41,9 @@ fn check_derivation(v: &Vector, suite: Suite) -> Result<(), Wrong> {
 }
 
 fn check_sealing(v: &Vector, suite: Suite) -> Result<(), Wrong> {
-    let mut key = FlowKey::new(suite, v.key, &v.base_nonce).map_err(|_| "key: not prepared")?;
+    let account = Account::new(true).map_err(|_| "no memory")?;
+    let payer = Payer { account: &account, standing: Standing::Live };
+    let mut key = FlowKey::new(suite, v.key, &v.base_nonce, payer).map_err(|_| "key: not prepared")?;
     let sealed = key.seal(v.counter, &v.aad, &v.body).map_err(|_| "sealing")?;
     if sealed != v.sealed {
         return Err("sealed");

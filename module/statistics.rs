@@ -2,6 +2,7 @@
 
 //! Module-wide statistics in `/sys/kernel/pdmv2/`, one value a file.
 
+use crate::account;
 use crate::counters::{COUNT_NAMES, MODULE};
 use crate::proto::uapi::{Refusal, Skip};
 use crate::sys::sysfs::Directory;
@@ -32,5 +33,6 @@ pub(crate) fn directory() -> Result<Directory> {
     for reason in Refusal::ALL {
         directory.add(file_name("refused_", reason.name())?, |index| MODULE.refused(index), reason as usize)?;
     }
+    directory.add(file_name("", "memory")?, |_| account::host_used(), 0)?;
     Ok(directory)
 }

@@ -122,7 +122,7 @@ void pdmv2_table_remove(struct pdmv2_table *table, struct pdmv2_node *node)
 	node->dead = true;
 	rhashtable_remove_fast(&table->ht, &node->head, pdmv2_table_params);
 	spin_unlock_bh(&node->lock);
-	kfree_rcu(node, rcu);
+	kfree_rcu((struct pdmv2_dead_node *)node, rcu);
 }
 
 void pdmv2_walk_enter(struct pdmv2_walk *walk, struct pdmv2_table *table)

@@ -15,10 +15,15 @@
 
 struct pdmv2_node {
 	struct rhash_head head;
-	struct rcu_head rcu;
 	spinlock_t lock;
 	bool dead;
 	u64 key[PDMV2_KEY_WORDS];
+};
+
+/* A node that was taken out: where it held something, there is now what it takes to free it. */
+struct pdmv2_dead_node {
+	struct pdmv2_node node;
+	struct rcu_head rcu;
 };
 
 struct pdmv2_table {

@@ -2,6 +2,7 @@
 
 //! What happened on one flow, by reason. Few reasons ever apply to one flow, so that only those take memory.
 
+use crate::account::Payer;
 use crate::proto::uapi::{Refusal, Skip};
 use kernel::prelude::*;
 
@@ -25,19 +26,20 @@ struct Chunk {
     more: Option<KBox<Chunk>>,
 }
 
-const _: () = assert!(core::mem::size_of::<Chunk>() <= 32);
+const _: () = assert!(size_of::<Chunk>() <= 32);
 
 /// Counts by reason.
 #[derive(Default)]
 pub(crate) struct Tallies(Option<KBox<Chunk>>);
 
 impl Tallies {
-    /// Counts `n` more, and returns how many there were in all. Without memory nothing is counted.
-    pub(crate) fn count(&mut self, reason: Reason, n: u32) -> u32 {
+    /// Counts `n` more, and returns how many there were in all. Without memory nothing is counted. The
+    /// owner gives [`Self::bytes`] back when it drops the counts.
+    pub(crate) fn count(&mut self, reason: Reason, n: u32, payer: Payer<'_>) -> u32 {
         let mut place = &mut self.0;
         loop {
             if place.is_none() {
-                *place = KBox::new(Chunk::default(), GFP_ATOMIC).ok();
+                *place = payer.boxed(Chunk::default()).ok();
             }
             let Some(chunk) = place else { return 0 };
             for entry in &mut chunk.counts {
@@ -49,6 +51,11 @@ impl Tallies {
             }
             place = &mut chunk.more;
         }
+    }
+
+    /// Bytes the counts take.
+    pub(crate) fn bytes(&self) -> usize {
+        core::iter::successors(self.0.as_deref(), |chunk| chunk.more.as_deref()).count() * size_of::<Chunk>()
     }
 
     /// Every reason that applied, and how often.

@@ -5,6 +5,7 @@
 use super::attributes::{check_profile, prefix, Attribute, Attributes};
 use super::write;
 use crate::association::{Association, Associations, EpochEnd, Name};
+use crate::limits::Limit;
 use crate::namespace::Namespace;
 use crate::proto::prefix::Prefix;
 use crate::proto::uapi::{attr, cmd, KeyMode, OnFailure, Profile, Rule, PREFIXES_MAX};
@@ -14,9 +15,6 @@ use crate::sys::time::{self, SECOND};
 use attr::association::*;
 use kernel::prelude::*;
 use kernel::sync::{rcu, Arc};
-
-/// Associations a namespace may have.
-const ASSOCIATIONS_MAX: usize = 4096;
 
 /// `association-set`.
 pub(super) struct Set;
@@ -54,7 +52,7 @@ fn prefixes(attributes: &Attributes<'_>, number: u16) -> Result<KVec<Prefix>> {
 
 /// Every association but the one of this name.
 fn others(namespace: &Namespace, name: &Name) -> Result<KVec<Arc<Association>>> {
-    let mut out = KVec::with_capacity(ASSOCIATIONS_MAX.min(16), GFP_KERNEL_ACCOUNT)?;
+    let mut out = KVec::new();
     let count = {
         let section = rcu::read_lock();
         namespace.associations.read(&section).map_or(0, |all| all.0.len())
@@ -86,8 +84,10 @@ impl Do for Set {
             namespace.associations.read(&section).and_then(|all| all.named(&name)).cloned()
         };
         let mut all = others(namespace, &name)?;
-        if all.len() >= ASSOCIATIONS_MAX {
-            return Err(name_attribute.wrong(format_args!("a namespace has at most {ASSOCIATIONS_MAX} associations")));
+        let most = namespace.limits.get(Limit::AssociationsMax);
+        if all.len() >= most as usize {
+            name_attribute.wrong(format_args!("this namespace has at most {most} associations"));
+            return Err(ENOSPC);
         }
         let key_mode = attributes.get(KEY_MODE).and_then(|a| KeyMode::from_u8(a.u8())).unwrap_or(KeyMode::Helper);
         let secrets = match &old {

@@ -13,6 +13,7 @@ use crate::sys::time::{self, MILLISECOND};
 use crate::tally::Reason;
 use attr::flow::*;
 use kernel::prelude::*;
+use kernel::sync::rcu;
 
 /// `flow-get`.
 pub(super) struct Get;
@@ -95,8 +96,10 @@ impl Dump for Get {
             }
             cursor.walk = None;
         }
-        while let Some(pending) = table.pending_at(cursor.slot) {
-            if let Some((id, flow)) = pending.as_deref() {
+        let section = rcu::read_lock();
+        let Some(pending) = table.pending(&section) else { return Ok(()) };
+        while let Some(mut slot) = pending.slot_at(cursor.slot) {
+            if let Some((id, flow)) = slot.any() {
                 if !records.record(|m| write_flow(m, id, flow, true, now)) {
                     return Ok(());
                 }

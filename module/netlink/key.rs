@@ -5,7 +5,6 @@
 use super::association::named;
 use super::attributes::{flow_id, Attributes};
 use crate::flow::Flow;
-use crate::flow_table::entry_of;
 use crate::key::FlowKey;
 use crate::namespace::Namespace;
 use crate::proto::receive::KeyName;
@@ -46,21 +45,21 @@ impl Do for Add {
             return Err(raw.wrong(format_args!("not as long as the keys of the suite")));
         }
         let base_nonce: [u8; NONCE_LEN] = attributes.need(BASE_NONCE)?.array()?;
-        let key = FlowKey::new(held.secret.suite, raw.bytes(), &base_nonce)?;
 
         let section = rcu::read_lock();
         let table = namespace.table().ok_or(ENOENT)?;
-        let install = |flow: &mut Flow, key| {
-            let (protection, counter) = flow.protect()?;
+        let install = |flow: &mut Flow| {
+            let (protection, counter, payer) = flow.protect()?;
             let covered =
                 protection.association(&id, counter, namespace, &section).is_some_and(|a| a.name == association.name);
             if !covered {
                 flow_attribute.wrong(format_args!("the association does not cover this flow"));
                 return Err(EINVAL);
             }
+            let key = FlowKey::new(held.secret.suite, raw.bytes(), &base_nonce, payer)?;
             match direction {
-                KeyDirection::Receive => protection.install_receiving(name, key),
-                KeyDirection::Send if protection.install_sending(counter, name, key)? => Ok(()),
+                KeyDirection::Receive => protection.install_receiving(name, key, payer),
+                KeyDirection::Send if protection.install_sending(counter, name, key, payer)? => Ok(()),
                 KeyDirection::Send => {
                     generation.wrong(format_args!("the flow sends neither in this epoch nor will it next"));
                     Err(errno::estale())
@@ -68,17 +67,17 @@ impl Do for Add {
             }
         };
         if let Some(mut flow) = table.find(&section, &id) {
-            return install(&mut flow, key);
+            return install(&mut flow);
         }
-        let mut slot = table.pending(&id).ok_or(ENOENT)?;
+        let mut slot = table.pending(&section).and_then(|pending| pending.slot(&id)).ok_or(ENOENT)?;
         if let Some(mut flow) = table.find(&section, &id) {
             // It became a flow between the two looks.
             drop(slot);
-            return install(&mut flow, key);
+            return install(&mut flow);
         }
-        match entry_of(&mut slot, &id, time::now()) {
+        match slot.entry(&id, time::now()) {
             // What is known from unauthenticated packets alone is never sent on.
-            Some(flow) if direction == KeyDirection::Receive => install(flow, key),
+            Some(flow) if direction == KeyDirection::Receive => install(flow),
             _ => {
                 flow_attribute.wrong(format_args!("no such flow"));
                 Err(ENOENT)

@@ -4,8 +4,9 @@
 
 use super::attributes::{check_profile, prefix, Attribute, Attributes};
 use super::write;
+use crate::limits::Limit;
 use crate::namespace::Namespace;
-use crate::policy::{Limits, Policy};
+use crate::policy::Policy;
 use crate::proto::policy::{mechanism_bit, Rule, DEFAULT_EXPIRY_S};
 use crate::proto::uapi::{attr, cmd, mechanisms, rule_direction, Mechanism, Rule as Bounds, RULES_MAX};
 use crate::sys::genl::{Do, Request, Writer};
@@ -56,7 +57,7 @@ impl Do for Set {
     const RULES: &'static [Bounds] = &attr::policy::RULES;
 
     fn run(namespace: &Namespace, request: &Request<'_>) -> Result {
-        use attr::policy::{FLOWS_MAX, FORBID_PLAIN, IDLE, REST, RULE, RULES};
+        use attr::policy::{FORBID_PLAIN, MEMORY, RULE, RULES};
         let attributes = Attributes::of(request, &RULES)?;
         let now = time::now();
         let mut rules = KVec::new();
@@ -66,17 +67,22 @@ impl Do for Set {
             }
             rules.push(rule(&attribute, now)?, GFP_KERNEL_ACCOUNT)?;
         }
-        if rules.is_empty() {
-            return namespace.replace_policy(None);
-        }
-        let now_set = namespace.policy.read(&rcu::read_lock()).map_or(Limits::default(), |policy| policy.limits);
-        let limits = Limits {
-            flows_max: attributes.get(FLOWS_MAX).map_or(now_set.flows_max, |a| a.u32()),
-            idle: attributes.get(IDLE).map_or(now_set.idle, |a| a.u32()),
-            rest: attributes.get(REST).map_or(now_set.rest, |a| a.u32()),
+        let policy = match rules.is_empty() {
+            true => None,
+            false => Some(KBox::new(Policy::new(rules, attributes.flag(FORBID_PLAIN))?, GFP_KERNEL_ACCOUNT)?),
         };
-        let policy = Policy::new(rules, attributes.flag(FORBID_PLAIN), limits)?;
-        namespace.replace_policy(Some(KBox::new(policy, GFP_KERNEL)?))
+        if let (Some(pending), Some(table)) = (attributes.get(attr::policy::PENDING_MAX), namespace.table()) {
+            table.resize_pending(pending.u32())?;
+        }
+        for (limit, attribute, _) in Limit::ALL {
+            if let Some(value) = attributes.get(attribute) {
+                namespace.limits.set(limit, value.u32());
+            }
+        }
+        if let Some(memory) = attributes.get(MEMORY) {
+            namespace.account.set_most(memory.u64());
+        }
+        namespace.replace_policy(policy)
     }
 }
 
@@ -123,12 +129,13 @@ impl Do for Get {
         let rules = namespace.policy.read(&rcu::read_lock()).map_or(0, |policy| policy.rules.len());
         // Only netlink requests change the policy, and they come one at a time: the message still has room for it below.
         request.reply(Self::CMD, rules.saturating_mul(RULE_ROOM), |m| {
+            for (limit, attribute, _) in Limit::ALL {
+                m.u32(attribute, namespace.limits.get(limit))?;
+            }
+            m.u64(attr::policy::MEMORY, namespace.account.most())?;
             let section = rcu::read_lock();
             let Some(policy) = namespace.policy.read(&section) else { return Ok(()) };
             m.flag(attr::policy::FORBID_PLAIN, policy.forbid_plain)?;
-            m.u32(attr::policy::FLOWS_MAX, policy.limits.flows_max)?;
-            m.u32(attr::policy::IDLE, policy.limits.idle)?;
-            m.u32(attr::policy::REST, policy.limits.rest)?;
             for (index, rule) in policy.rules.iter().enumerate() {
                 m.nest(attr::policy::RULE, |m| write_rule(m, rule, policy.hits(index), now))?;
             }

@@ -55,7 +55,8 @@ impl Dump for Get {
             m.uint(FLOWS, flows)?;
             m.uint(PENDING, pending)?;
             m.u32(GLOBAL_POINTER, namespace.next_global_pointer(false))?;
-            m.u32(GLOBAL_POINTER_LINK_LOCAL, namespace.next_global_pointer(true))
+            m.u32(GLOBAL_POINTER_LINK_LOCAL, namespace.next_global_pointer(true))?;
+            m.uint(MEMORY, namespace.account.used())
         });
         Ok(())
     }

@@ -31,7 +31,7 @@ impl Prk {
             Kdf::HkdfSha256 => Hmac::Sha256(bindings::hmac_sha256_key::default()),
             Kdf::HkdfSha512 => Hmac::Sha512(bindings::hmac_sha512_key::default()),
         };
-        let mut prk = KBox::new(Self(empty), GFP_KERNEL)?;
+        let mut prk = KBox::new(Self(empty), GFP_KERNEL_ACCOUNT)?;
         match &mut prk.0 {
             // SAFETY: the structure is valid for writes, `raw` for reads of its length.
             Hmac::Sha256(key) => unsafe { bindings::hmac_sha256_preparekey(key, raw.as_ptr(), raw.len()) },

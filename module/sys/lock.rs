@@ -49,7 +49,7 @@ pub(crate) struct Guard<'a, T> {
 
 /// A lock in a box.
 pub(crate) fn boxed<T>(class: Class, value: T) -> Result<KBox<BhLock<T>>> {
-    let lock = KBox::new(BhLock::raw(value), GFP_KERNEL)?;
+    let lock = KBox::new(BhLock::raw(value), GFP_KERNEL_ACCOUNT)?;
     lock.init(class);
     Ok(lock)
 }
@@ -59,9 +59,9 @@ pub(crate) struct Locks<T>(KVVec<BhLock<T>>);
 
 /// `count` locks around what `make` makes.
 pub(crate) fn slice<T>(class: Class, count: usize, mut make: impl FnMut() -> T) -> Result<Locks<T>> {
-    let mut locks = KVVec::with_capacity(count, GFP_KERNEL)?;
+    let mut locks = KVVec::with_capacity(count, GFP_KERNEL_ACCOUNT)?;
     for _ in 0..count {
-        locks.push(BhLock::raw(make()), GFP_KERNEL)?;
+        locks.push(BhLock::raw(make()), GFP_KERNEL_ACCOUNT)?;
     }
     // From here on the vector neither grows nor moves its elements.
     locks.iter().for_each(|lock| lock.init(class));
@@ -71,12 +71,12 @@ pub(crate) fn slice<T>(class: Class, count: usize, mut make: impl FnMut() -> T) 
 impl<T> Locks<T> {
     /// The lock a hash falls on.
     pub(crate) fn of(&self, hash: u64) -> Option<&BhLock<T>> {
-        self.0.get(hash as usize & self.0.len().wrapping_sub(1))
+        self.0.get((u128::from(hash).wrapping_mul(self.0.len() as u128) >> u64::BITS) as usize)
     }
 
-    /// Every lock, in order.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &BhLock<T>> {
-        self.0.iter()
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
     }
 
     /// The lock at an index.

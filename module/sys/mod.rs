@@ -11,6 +11,7 @@ pub(crate) mod hmac;
 pub(crate) mod hooks;
 pub(crate) mod lock;
 pub(crate) mod log;
+pub(crate) mod memory;
 pub(crate) mod notifier;
 pub(crate) mod periodic;
 pub(crate) mod pernet;

@@ -33,7 +33,7 @@ impl Periodic {
     ///
     /// `target` must stay valid until the returned value was dropped.
     pub(crate) unsafe fn start<T: Run>(target: *const T, period_ms: u32) -> Result<Self> {
-        let work = KBox::new(UnsafeCell::new(bindings::pdmv2_periodic::default()), GFP_KERNEL)?;
+        let work = KBox::new(UnsafeCell::new(bindings::pdmv2_periodic::default()), GFP_KERNEL_ACCOUNT)?;
         // SAFETY: the box keeps the work at its address until `drop` has stopped it; the caller keeps `target`.
         unsafe { bindings::pdmv2_periodic_start(work.get(), Some(run::<T>), target.cast_mut().cast(), period_ms) };
         Ok(Self(work))

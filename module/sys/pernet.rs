@@ -31,6 +31,12 @@ impl Net {
         self.0.as_ptr()
     }
 
+    /// Whether it belongs to the initial user namespace, so that its administrator is the machine's.
+    pub(crate) fn is_initial(self) -> bool {
+        // SAFETY: valid by the type's promise.
+        unsafe { bindings::pdmv2_net_is_initial(self.as_raw()) }
+    }
+
     /// `net.ipv6.max_dst_opts_number`.
     pub(crate) fn max_dst_opts(self) -> i32 {
         // SAFETY: valid by the type's promise.

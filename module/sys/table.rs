@@ -27,6 +27,11 @@ struct Node<T> {
     value: UnsafeCell<ManuallyDrop<T>>,
 }
 
+/// Bytes of a value in a table, with what finds and locks it.
+pub(crate) const fn node_size<T>() -> usize {
+    core::mem::size_of::<Node<T>>()
+}
+
 /// The table.
 pub(crate) struct Table<T> {
     raw: KBox<UnsafeCell<bindings::pdmv2_table>>,
@@ -63,7 +68,9 @@ unsafe extern "C" fn release<T>(node: *mut bindings::pdmv2_node) {
 impl<T: Send> Table<T> {
     /// An empty table; it grows and shrinks with what it holds.
     pub(crate) fn new() -> Result<Self> {
-        let raw = KBox::new(UnsafeCell::new(bindings::pdmv2_table::default()), GFP_KERNEL)?;
+        // What frees a node stands where its value stood.
+        const { assert!(core::mem::size_of::<T>() >= core::mem::size_of::<bindings::callback_head>()) };
+        let raw = KBox::new(UnsafeCell::new(bindings::pdmv2_table::default()), GFP_KERNEL_ACCOUNT)?;
         // SAFETY: the box keeps the table at its address until `drop`.
         kernel::error::to_result(unsafe { bindings::pdmv2_table_init(raw.get()) })?;
         Ok(Self { raw, _values: PhantomData })
@@ -219,7 +226,7 @@ impl<T: Send> Walk<T> {
     ///
     /// The table must outlive the walk.
     pub(crate) unsafe fn new(table: &Table<T>) -> Result<Self> {
-        let raw = KBox::new(UnsafeCell::new(bindings::pdmv2_walk::default()), GFP_KERNEL)?;
+        let raw = KBox::new(UnsafeCell::new(bindings::pdmv2_walk::default()), GFP_KERNEL_ACCOUNT)?;
         // SAFETY: the box keeps the walk at its address until `drop`, which takes it off the table's list.
         unsafe { bindings::pdmv2_walk_enter(raw.get(), table.raw.get()) };
         Ok(Self { raw, table })

@@ -97,25 +97,21 @@ fn cut(field: Field, rules: &[Rule], starts: &mut [u128]) -> usize {
         let (first, last) = field.range(rule);
         [Some(first), last.checked_add(1)]
     });
-    let mut written = 0usize;
-    for (place, start) in starts.iter_mut().zip(core::iter::once(0).chain(ends.flatten())) {
-        *place = start;
-        written = written.saturating_add(1);
+    core::iter::once(0).chain(ends.flatten()).fold(0, |len, start| insert(starts, len, start))
+}
+
+/// Puts a value in its place among the first `len`, which are in order, unless it is there; returns how many there are then.
+fn insert(sorted: &mut [u128], len: usize, value: u128) -> usize {
+    let held = sorted.get(..len).unwrap_or(&[]);
+    let at = held.partition_point(|other| *other < value);
+    if held.get(at) == Some(&value) {
+        return len;
     }
-    let Some(starts) = starts.get_mut(..written) else { return 0 };
-    starts.sort_unstable();
-    let (mut kept, mut last) = (0usize, None);
-    for at in 0..written {
-        let start = starts.get(at).copied();
-        if start != last {
-            if let (Some(place), Some(start)) = (starts.get_mut(kept), start) {
-                *place = start;
-            }
-            kept = kept.saturating_add(1);
-            last = start;
-        }
+    let mut carried = value;
+    for place in sorted.get_mut(at..=len).into_iter().flatten() {
+        core::mem::swap(place, &mut carried);
     }
-    kept
+    len.saturating_add(1)
 }
 
 impl<B, S> Classifier<B, S>

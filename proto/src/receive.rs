@@ -384,9 +384,30 @@ mod tests {
     fn plans() {
         let table: [(&str, &[KeyName], &[u64], u16, u16, Plan); 4] = [
             ("nothing held", &[], &[1], 0, 5, Plan { tries: [None, None], replayed: false, seen: None }),
-            ("held and new", &[name(1, 0)], &[1], 0, 11, Plan { tries: [Some(name(1, 0)), None], replayed: false, seen: None }),
-            ("held and replayed", &[name(1, 0)], &[1], 0, 10, Plan { tries: [None, None], replayed: true, seen: Some(name(1, 0)) }),
-            ("of a generation deleted", &[name(1, 0)], &[2], 0, 11, Plan { tries: [None, None], replayed: false, seen: None }),
+            (
+                "held and new",
+                &[name(1, 0)],
+                &[1],
+                0,
+                11,
+                Plan { tries: [Some(name(1, 0)), None], replayed: false, seen: None },
+            ),
+            (
+                "held and replayed",
+                &[name(1, 0)],
+                &[1],
+                0,
+                10,
+                Plan { tries: [None, None], replayed: true, seen: Some(name(1, 0)) },
+            ),
+            (
+                "of a generation deleted",
+                &[name(1, 0)],
+                &[2],
+                0,
+                11,
+                Plan { tries: [None, None], replayed: false, seen: None },
+            ),
         ];
         for (what, held, generations, epoch, psn, want) in table {
             assert_eq!(adopted(held).plan(generations, epoch, psn), want, "{what}");

@@ -25,7 +25,7 @@ pub const PRK_MAX: usize = 64;
 /// Largest epoch; past it a flow needs a new secret.
 pub const EPOCH_MAX: usize = 4095;
 /// Buckets of a histogram of delays. Bucket 0 is below 1024 ns, 2n+1 begins at 2^(10+n) ns, 2n+2 at 1.5 * 2^(10+n) ns.
-pub const HISTOGRAM_BUCKETS: usize = 56;
+pub const HISTOGRAM_BUCKETS: usize = 54;
 
 /// What a packet carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -664,9 +664,9 @@ impl DropKind {
 
 /// Commands and notifications.
 pub mod cmd {
-    /// Replace all rules. Nothing changes when any rule is wrong; no rules turns the namespace off. flows-max, idle and rest stay as they are where they are absent.
+    /// Replace all rules. Nothing changes when any rule is wrong; no rules turns the namespace off. Limits, all but forbid-plain and the rules, belong to the namespace: each stays as it is where it is absent.
     pub const POLICY_SET: u8 = 1;
-    /// The policy in force.
+    /// The policy in force, and the namespace's limits.
     pub const POLICY_GET: u8 = 2;
     /// Make an association, or change it. Its secrets stay, unless its local prefixes or its key mode change.
     pub const ASSOCIATION_SET: u8 = 3;
@@ -1037,15 +1037,33 @@ pub mod attr {
         pub const IDLE: u16 = 4;
         /// Seconds without a packet after which a flow gives up its send times, histograms and prepared keys. They are made anew when it goes on.
         pub const REST: u16 = 5;
+        /// Bytes the flows of this namespace may take in all, with their keys and pending entries. The last eighth is for flows whose peer answered or authenticated. The module parameter memory_max bounds the sum over all namespaces.
+        pub const MEMORY: u16 = 6;
+        /// `associations-max`.
+        pub const ASSOCIATIONS_MAX: u16 = 7;
+        /// Most flows known from unauthenticated packets alone. When it changes, those held are dropped.
+        pub const PENDING_MAX: u16 = 8;
+        /// ACQUIRE messages a second; twice as many at once.
+        pub const ACQUIRE_RATE: u16 = 9;
+        /// Events a second; twice as many at once.
+        pub const EVENT_RATE: u16 = 10;
+        /// Keys a second that are asked for or derived on behalf of unauthenticated packets, apart from acquire-rate; twice as many at once.
+        pub const STRANGER_RATE: u16 = 11;
 
         /// Bounds of each attribute, by number.
-        pub static RULES: [Rule; 6] = [
+        pub static RULES: [Rule; 12] = [
             Rule { name: "", kind: Kind::Flag, least: 0, most: 0 },
             Rule { name: "forbid-plain", kind: Kind::Flag, least: 0, most: 0 },
             Rule { name: "rule", kind: Kind::Nest, least: 0, most: 0 },
             Rule { name: "flows-max", kind: Kind::U32, least: 1, most: 1048576 },
             Rule { name: "idle", kind: Kind::U32, least: 1, most: 86400 },
             Rule { name: "rest", kind: Kind::U32, least: 1, most: 86400 },
+            Rule { name: "memory", kind: Kind::U64, least: 0, most: 18446744073709551615 },
+            Rule { name: "associations-max", kind: Kind::U32, least: 1, most: 65536 },
+            Rule { name: "pending-max", kind: Kind::U32, least: 1, most: 65536 },
+            Rule { name: "acquire-rate", kind: Kind::U32, least: 1, most: 65536 },
+            Rule { name: "event-rate", kind: Kind::U32, least: 1, most: 65536 },
+            Rule { name: "stranger-rate", kind: Kind::U32, least: 1, most: 65536 },
         ];
     }
 
@@ -1174,9 +1192,11 @@ pub mod attr {
         pub const EVENTS: u16 = 15;
         /// Events not told, as there were too many.
         pub const EVENTS_SUPPRESSED: u16 = 16;
+        /// Bytes the flows take now, with their keys and pending entries.
+        pub const MEMORY: u16 = 17;
 
         /// Bounds of each attribute, by number.
-        pub static RULES: [Rule; 17] = [
+        pub static RULES: [Rule; 18] = [
             Rule { name: "", kind: Kind::Flag, least: 0, most: 0 },
             Rule { name: "packets-out", kind: Kind::Uint, least: 0, most: 0 },
             Rule { name: "options-out", kind: Kind::Uint, least: 0, most: 0 },
@@ -1194,6 +1214,7 @@ pub mod attr {
             Rule { name: "global-pointer-link-local", kind: Kind::U32, least: 0, most: 4294967295 },
             Rule { name: "events", kind: Kind::Uint, least: 0, most: 0 },
             Rule { name: "events-suppressed", kind: Kind::Uint, least: 0, most: 0 },
+            Rule { name: "memory", kind: Kind::Uint, least: 0, most: 0 },
         ];
     }
 

@@ -45,7 +45,7 @@ pub(crate) struct Flow {
     in_use: Option<KBox<InUse>>,
     protection: Option<KBox<Protection>>,
     tallies: Tallies,
-    /// Monotonic time of the last packet, ms; wraps after 49 days.
+    /// Monotonic time of the last packet, ms; told right for 24 days.
     last_packet_ms: u32,
     /// The first packet this host saw was its own.
     pub(crate) outbound: bool,
@@ -109,9 +109,10 @@ impl Flow {
         self.last_packet_ms = (now / MILLISECOND) as u32;
     }
 
-    /// Since the last packet, ns.
+    /// Since the last packet, ns; 0 if that came after `now`, as it may while somebody looks through all flows.
     pub(crate) fn idle_for(&self, now: u64) -> u64 {
-        u64::from(((now / MILLISECOND) as u32).wrapping_sub(self.last_packet_ms)).saturating_mul(MILLISECOND)
+        let ms = ((now / MILLISECOND) as u32).wrapping_sub(self.last_packet_ms) as i32;
+        u64::from(ms.max(0).unsigned_abs()).saturating_mul(MILLISECOND)
     }
 
     /// The measurements, and what a flow in use remembers; without memory for that it goes on without samples.

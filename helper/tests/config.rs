@@ -8,6 +8,7 @@ use std::path::Path;
 
 use common::public;
 use pdmv2::config::{parse, parse_policy, Config, ConfigError};
+use pdmv2::netlink::policy::Limits;
 use pdmv2_proto::uapi::{mechanisms, KeyMode, Mechanism, OnFailure};
 
 const GOOD: &str = r#"[host]
@@ -62,7 +63,7 @@ fn read(text: &str) -> Result<Config, ConfigError> {
 fn everything_is_read() {
     let config = read(&good()).unwrap();
     assert_eq!(config.host.listen.to_string(), "[::1]:4480");
-    assert_eq!((config.host.idle, config.policy.idle), (300, Some(300)));
+    assert_eq!((config.host.idle, config.policy.limits.idle), (300, Some(300)));
     let [b, c] = config.peers.as_slice() else { panic!() };
     assert_eq!((b.key_mode, b.on_failure, b.lifetime), (KeyMode::Kernel, OnFailure::Drop, 3600));
     assert_eq!(b.public_key, public(2));
@@ -98,6 +99,25 @@ fn a_policy_is_read_alone_or_from_the_daemons_file() {
     assert!(parse_policy(Path::new("p"), "[[rules]]\nsend = \"v2\"\n").is_err());
 }
 
+#[test]
+fn limits_are_told_and_what_is_absent_stays() {
+    let limits = "memory = 8589934592\nrest = 5\nassociations-max = 7\npending-max = 64\nacquire-rate = 9\n\
+                  event-rate = 10\nstranger-rate = 11";
+    let policy = parse_policy(Path::new("p"), &good().replace("flows-max = 1000", limits)).unwrap();
+    let expected = Limits {
+        memory: Some(8 << 30),
+        rest: Some(5),
+        associations_max: Some(7),
+        pending_max: Some(64),
+        acquire_rate: Some(9),
+        event_rate: Some(10),
+        stranger_rate: Some(11),
+        ..Limits::default()
+    };
+    assert_eq!(policy.limits, expected);
+    assert_eq!(parse_policy(Path::new("p"), "[[rule]]\nsend = \"v2\"\n").unwrap().limits, Limits::default());
+}
+
 /// (what is replaced, by what, line, key, part of the message)
 const WRONG: &[(&str, &str, usize, &str, &str)] = &[
     ("listen = \"[::1]:4480\"", "listen = \"nowhere\"", 3, "host.listen", "is not an address and port"),
@@ -122,6 +142,14 @@ const WRONG: &[(&str, &str, usize, &str, &str)] = &[
     ("on-failure = \"drop\"", "on-failure = \"reset\"", 13, "peer[1].on-failure", "deliver, drop"),
     ("lifetime = 3600", "lifetime = 1", 14, "peer[1].lifetime", "not within 60"),
     ("flows-max = 1000", "flows-max = 0", 24, "policy.flows-max", "not within 1"),
+    ("flows-max = 1000", "flows-max = 1048577", 24, "policy.flows-max", "not within 1 to 1048576"),
+    ("flows-max = 1000", "pending-max = 65537", 24, "policy.pending-max", "not within 1 to 65536"),
+    ("flows-max = 1000", "associations-max = 0", 24, "policy.associations-max", "not within 1 to 65536"),
+    ("flows-max = 1000", "rest = 86401", 24, "policy.rest", "not within 1 to 86400"),
+    ("flows-max = 1000", "acquire-rate = 0", 24, "policy.acquire-rate", "not within 1 to 65536"),
+    ("flows-max = 1000", "event-rate = 0", 24, "policy.event-rate", "not within 1 to 65536"),
+    ("flows-max = 1000", "stranger-rate = 65537", 24, "policy.stranger-rate", "not within 1 to 65536"),
+    ("flows-max = 1000", "memory = -1", 24, "policy.memory", "invalid value"),
     ("flows-max = 1000", "forbid-plain = 3", 24, "policy.forbid-plain", "expected a boolean"),
     ("protocol = [\"tcp\", 17]", "protocol = [\"tpc\"]", 28, "rule[1].protocol", "`tpc` is not one of"),
     ("protocol = [\"tcp\", 17]", "protocol = 256", 28, "rule[1].protocol", "0 to 255"),

@@ -30,6 +30,9 @@ WARM_UP = 200
 MANY = "fd00:2::"
 MANY_PREFIX = MANY + "/64"
 DAY = 86400
+# Bytes that flows may take: more than they do.
+MEMORY = 1 << 40
+RULES_MOST = 512
 FLOWS_MOST = 1 << 20
 # What is compared with (issue: the cost of a packet), and by how much the rest may differ from it.
 REFERENCE = "ioam6"
@@ -71,14 +74,19 @@ def as_it_is(_):
 
 @contextlib.contextmanager
 def loaded(_):
-    module.load()
+    module.load(f"memory_max={MEMORY}")
     try:
         yield
     finally:
         module.unload()
 
 
-def measured(mechanism, server=SERVER, **settings):
+def other_ports(count):
+    """Rules that match no packet here."""
+    return [rule("v2", remote_port_first=port, remote_port_last=port, protocol=17) for port in range(1, count + 1)]
+
+
+def measured(mechanism, server=SERVER, rules=None, **settings):
     """Both hosts measure by this mechanism; the keys of an encrypted one are derived by the module."""
 
     @contextlib.contextmanager
@@ -94,7 +102,7 @@ def measured(mechanism, server=SERVER, **settings):
                 for family in families:
                     family.secret_activate(secret.generation)
             for family in families:
-                family.policy_set(rule(mechanism), **settings)
+                family.policy_set(*(rules or [rule(mechanism)]), memory=MEMORY, **settings)
             yield families
 
     return setup
@@ -155,6 +163,9 @@ WAYS = {
     "pdm": Way("`pdm`", measured("pdm")),
     "v2": Way("`v2`", measured("v2")),
     "v2-encrypted": Way("`v2-encrypted`, key mode `kernel`", measured("v2-encrypted")),
+    "v2-rules": Way(f"`v2` by the last of {RULES_MOST} rules", measured("v2", rules=[*other_ports(RULES_MOST - 1), rule("v2")])),
+    "unmeasured": Way("one rule, which is for other packets", measured("v2", rules=other_ports(1))),
+    "unmeasured-rules": Way(f"{RULES_MOST} rules, which are for other packets", measured("v2", rules=other_ports(RULES_MOST))),
     "esp": Way("ESP, transport mode, rfc4106(gcm(aes))", esp),
     "wireguard": Way("WireGuard", wireguard, *WIREGUARD),
 }

@@ -118,6 +118,42 @@ class Crafted(Wire):
         return payload
 
 
+class Flood(Wire):
+    """Thousands of UDP datagrams with an option, to the server, each from wherever it is said to come."""
+
+    SOURCE_AT, BODY_AT = 14 + 8 + 12, 14 + 40 + 6
+
+    def __init__(self, pair, body_len, source=CLIENT, dport=7000, answered=True):
+        """`answered`: their checksum is right, so that a server at that port gets and answers them."""
+        super().__init__(pair)
+        self.answered = answered
+        base = ipaddress.IPv6Address(int(ipaddress.IPv6Address(source)) & ~0xFFFFFFFF)
+        header = alone(bytes(body_len))
+        datagram = udp(base, SERVER, 0, dport, bytes(2) + b"flood!")
+        self.template = self.ethernet + ipv6(base, SERVER, 60, header + datagram)
+        self.host = int(ipaddress.IPv6Address(source)) & 0xFFFFFFFF
+        self.udp_at = 14 + 40 + len(header)
+
+    def packet(self, body, sport, host=None):
+        """One of them. What port and address add to the checksum, two bytes of its payload take away."""
+        out, host = bytearray(self.template), self.host if host is None else host
+        total = (host >> 16) + (host & 0xFFFF) + sport
+        total = (total & 0xFFFF) + (total >> 16)
+        total = (total & 0xFFFF) + (total >> 16)
+        struct.pack_into("!I", out, self.SOURCE_AT, host)
+        out[self.BODY_AT : self.BODY_AT + len(body)] = body
+        struct.pack_into("!H", out, self.udp_at, sport)
+        struct.pack_into("!H", out, self.udp_at + 8, (~total & 0xFFFF) ^ (not self.answered))
+        return bytes(out)
+
+    def pour(self, packets):
+        """All at once; returns how many there were."""
+        packets = list(packets)
+        for packet in packets:
+            self.sock.send(packet)
+        return len(packets)
+
+
 def flipped(data, bit):
     """The bytes with one bit changed."""
     out = bytearray(data)

@@ -1,12 +1,27 @@
 # SPDX-License-Identifier: GPL-2.0-only OR MIT
 """The module: loading, unloading, its files in sysfs."""
 
+import contextlib
 import os
 from pathlib import Path
 
 from hosts import TOP, run
 
 SYSFS = Path("/sys/kernel/pdmv2")
+
+
+MEMORY_MAX = Path("/sys/module/pdmv2/parameters/memory_max")
+
+
+@contextlib.contextmanager
+def memory_max(value):
+    """Another bound on what the flows of all namespaces take, for a while."""
+    before = MEMORY_MAX.read_text()
+    MEMORY_MAX.write_text(str(value))
+    try:
+        yield
+    finally:
+        MEMORY_MAX.write_text(before)
 
 
 def is_loaded():

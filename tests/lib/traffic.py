@@ -2,12 +2,14 @@
 """Servers that think before they answer, and clients that keep several requests in flight."""
 
 import contextlib
+import ctypes
 import hashlib
 import heapq
 import os
 import selectors
 import signal
 import socket
+import struct
 import threading
 import time
 
@@ -145,6 +147,57 @@ def udp_exchange(host, address, count, interval=0.005, size=64, port=ECHO_PORT, 
     if own:
         sock.close()
     return len(answered)
+
+
+class _Header(ctypes.Structure):
+    """struct msghdr"""
+
+    _fields_ = [
+        ("name", ctypes.c_void_p),
+        ("name_len", ctypes.c_uint32),
+        ("vector", ctypes.c_void_p),
+        ("vectors", ctypes.c_size_t),
+        ("control", ctypes.c_void_p),
+        ("control_len", ctypes.c_size_t),
+        ("flags", ctypes.c_int),
+    ]
+
+
+class _Message(ctypes.Structure):
+    """struct mmsghdr"""
+
+    _fields_ = [("header", _Header), ("sent", ctypes.c_uint)]
+
+
+SENDMMSG_MOST = 1024
+
+
+def udp_spray(host, address, flows, first_port=1024, source_port=20000):
+    """One datagram on each of so many flows to an address, a thousand of them, from one port, in one system call."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    payload = ctypes.create_string_buffer(b"spray")
+    vector = (ctypes.c_size_t * 2)(ctypes.addressof(payload), 5)
+    names = [
+        ctypes.create_string_buffer(
+            struct.pack("=H", socket.AF_INET6)
+            + struct.pack("!HI", first_port + n, 0)
+            + socket.inet_pton(socket.AF_INET6, address)
+            + bytes(4),
+            28,
+        )
+        for n in range(min(flows, SENDMMSG_MOST))
+    ]
+    messages = (_Message * len(names))(
+        *(_Message(_Header(ctypes.addressof(name), 28, ctypes.addressof(vector), 1, None, 0, 0), 0) for name in names)
+    )
+    for source in range(-(-flows // len(names))):
+        with host.udp(port=source_port + source) as sock:
+            sock.settimeout(None)
+            end, done = min(len(names), flows - source * len(names)), 0
+            while done < end:
+                sent = libc.sendmmsg(sock.fileno(), ctypes.byref(messages[done]), end - done, 0)
+                assert sent > 0, os.strerror(ctypes.get_errno())
+                done += sent
 
 
 def tcp_exchange(host, address, count, interval=0.0, size=64, port=ECHO_PORT):

@@ -111,7 +111,7 @@ pub fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
     let host = host(&source, raw.host)?;
     let peers = peer::peers(&source, raw.peer)?;
     let mut policy = rule::policy(&source, raw.policy, raw.rule)?;
-    policy.idle.get_or_insert(host.idle);
+    policy.limits.idle.get_or_insert(host.idle);
     Ok(Config { host, peers, policy })
 }
 

@@ -64,6 +64,13 @@ pub struct Peer {
 pub struct Policy {
     pub forbid_plain: bool,
     pub flows_max: Option<Spanned<u32>>,
+    pub rest: Option<Spanned<u32>>,
+    pub memory: Option<u64>,
+    pub associations_max: Option<Spanned<u32>>,
+    pub pending_max: Option<Spanned<u32>>,
+    pub acquire_rate: Option<Spanned<u32>>,
+    pub event_rate: Option<Spanned<u32>>,
+    pub stranger_rate: Option<Spanned<u32>>,
 }
 
 #[derive(Deserialize)]

@@ -3,6 +3,7 @@
 //! Rules of a configuration.
 
 use pdmv2_proto::flow_id::FlowId;
+use pdmv2_proto::uapi::attr::policy as attr;
 use pdmv2_proto::uapi::{rule_direction, Mechanism, RULES_MAX};
 use toml::Spanned;
 
@@ -11,11 +12,8 @@ use super::locate::Source;
 use super::peer::prefix;
 use super::raw::{self, NumberOrText, OneOrMany};
 use super::{one_of, within};
-use crate::netlink::policy::{Policy, Ports, Rule};
+use crate::netlink::policy::{Limits, Policy, Ports, Rule};
 use crate::output::protocol;
-
-/// Most flows a policy may ask for.
-const FLOWS_MAX: u32 = 1 << 20;
 
 /// Reads a policy. A rule of several protocols becomes several rules.
 ///
@@ -25,9 +23,18 @@ pub fn policy(source: &Source<'_>, raw: raw::Policy, rules: Vec<raw::Rule>) -> R
     let mut policy = Policy {
         forbid_plain: raw.forbid_plain,
         rules: Vec::new(),
-        flows_max: within(source, raw.flows_max, 1, FLOWS_MAX)?,
-        // Peers are told the host's idle lifetime: rules alone do not change it.
-        idle: None,
+        limits: Limits {
+            flows_max: limit(source, attr::FLOWS_MAX, raw.flows_max)?,
+            // Peers are told the host's idle lifetime: rules alone do not change it.
+            idle: None,
+            rest: limit(source, attr::REST, raw.rest)?,
+            memory: raw.memory,
+            associations_max: limit(source, attr::ASSOCIATIONS_MAX, raw.associations_max)?,
+            pending_max: limit(source, attr::PENDING_MAX, raw.pending_max)?,
+            acquire_rate: limit(source, attr::ACQUIRE_RATE, raw.acquire_rate)?,
+            event_rate: limit(source, attr::EVENT_RATE, raw.event_rate)?,
+            stranger_rate: limit(source, attr::STRANGER_RATE, raw.stranger_rate)?,
+        },
     };
     for raw in rules {
         let span = raw.send.span();
@@ -41,6 +48,12 @@ pub fn policy(source: &Source<'_>, raw: raw::Policy, rules: Vec<raw::Rule>) -> R
         }
     }
     Ok(policy)
+}
+
+/// A limit within the bounds of its attribute.
+fn limit(source: &Source<'_>, attribute: u16, value: Option<Spanned<u32>>) -> Result<Option<u32>, ConfigError> {
+    let bounds = attr::RULES.get(usize::from(attribute)).map_or((0, 0), |rule| (rule.least as u32, rule.most as u32));
+    within(source, value, bounds.0, bounds.1)
 }
 
 fn rule(source: &Source<'_>, raw: raw::Rule) -> Result<Vec<Rule>, ConfigError> {

@@ -153,6 +153,46 @@ impl Rule {
     }
 }
 
+/// Limits of a namespace. What is absent stays as it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Limits {
+    /// Most flows held.
+    pub flows_max: Option<u32>,
+    /// Seconds after which an idle flow may be dropped.
+    pub idle: Option<u32>,
+    /// Seconds without a packet after which a flow gives up what only a flow in use needs.
+    pub rest: Option<u32>,
+    /// Bytes the flows may take.
+    pub memory: Option<u64>,
+    /// Most associations.
+    pub associations_max: Option<u32>,
+    /// Most flows known from unauthenticated packets alone.
+    pub pending_max: Option<u32>,
+    /// ACQUIRE messages a second.
+    pub acquire_rate: Option<u32>,
+    /// Events a second.
+    pub event_rate: Option<u32>,
+    /// Keys a second on behalf of unauthenticated packets.
+    pub stranger_rate: Option<u32>,
+}
+
+impl Limits {
+    /// Those of 32 bits, by attribute.
+    fn numbers(&mut self) -> [(u16, &mut Option<u32>); 8] {
+        [
+            (attr::FLOWS_MAX, &mut self.flows_max),
+            (attr::IDLE, &mut self.idle),
+            (attr::REST, &mut self.rest),
+            (attr::ASSOCIATIONS_MAX, &mut self.associations_max),
+            (attr::PENDING_MAX, &mut self.pending_max),
+            (attr::ACQUIRE_RATE, &mut self.acquire_rate),
+            (attr::EVENT_RATE, &mut self.event_rate),
+            (attr::STRANGER_RATE, &mut self.stranger_rate),
+        ]
+    }
+}
+
 /// The policy of a namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
@@ -160,10 +200,8 @@ pub struct Policy {
     pub forbid_plain: bool,
     /// Rules; the first that matches decides.
     pub rules: Vec<Rule>,
-    /// Most flows held; absent means the module's default.
-    pub flows_max: Option<u32>,
-    /// Seconds after which an idle flow may be dropped; absent leaves it as it is.
-    pub idle: Option<u32>,
+    /// Limits of the namespace.
+    pub limits: Limits,
 }
 
 impl Policy {
@@ -174,11 +212,14 @@ impl Policy {
         for rule in &self.rules {
             builder.nest(attr::RULE, |nest| rule.encode(nest));
         }
-        if let Some(flows_max) = self.flows_max {
-            builder.u32(attr::FLOWS_MAX, flows_max);
+        let mut limits = self.limits;
+        for (attribute, value) in limits.numbers() {
+            if let Some(value) = value {
+                builder.u32(attribute, *value);
+            }
         }
-        if let Some(idle) = self.idle {
-            builder.u32(attr::IDLE, idle);
+        if let Some(memory) = limits.memory {
+            builder.u64(attr::MEMORY, memory);
         }
         builder
     }
@@ -194,9 +235,12 @@ impl Policy {
             match attribute.kind {
                 attr::FORBID_PLAIN => policy.forbid_plain = true,
                 attr::RULE => policy.rules.push(Rule::decode(attribute.nest())?),
-                attr::FLOWS_MAX => policy.flows_max = Some(attribute.u32()?),
-                attr::IDLE => policy.idle = Some(attribute.u32()?),
-                _ => {}
+                attr::MEMORY => policy.limits.memory = Some(attribute.uint()?),
+                kind => {
+                    for (_, value) in policy.limits.numbers().into_iter().filter(|(number, _)| *number == kind) {
+                        *value = Some(attribute.u32()?);
+                    }
+                }
             }
         }
         Ok(policy)
@@ -228,8 +272,17 @@ mod tests {
                 },
                 Rule::sending(Mechanism::Pdm),
             ],
-            flows_max: Some(100),
-            idle: Some(60),
+            limits: Limits {
+                flows_max: Some(100),
+                idle: Some(60),
+                rest: Some(10),
+                memory: Some(1 << 40),
+                associations_max: Some(5),
+                pending_max: Some(6),
+                acquire_rate: Some(7),
+                event_rate: Some(8),
+                stranger_rate: Some(9),
+            },
         };
         assert_eq!(Policy::decode(&policy.encode().into_bytes()), Ok(policy.clone()));
         assert_eq!(policy.rules[0].accepted(), ["v2", "v2-encrypted"]);

@@ -45,6 +45,8 @@ pub struct Stats {
     pub events: u64,
     /// Events not told, as there were too many.
     pub events_suppressed: u64,
+    /// Bytes the flows take now.
+    pub memory: u64,
 }
 
 impl Stats {
@@ -73,6 +75,7 @@ impl Stats {
                 attr::GLOBAL_POINTER_LINK_LOCAL => stats.global_pointer_link_local = attribute.u32()?,
                 attr::EVENTS => stats.events = attribute.uint()?,
                 attr::EVENTS_SUPPRESSED => stats.events_suppressed = attribute.uint()?,
+                attr::MEMORY => stats.memory = attribute.uint()?,
                 _ => {}
             }
         }

@@ -8,7 +8,7 @@ use super::protocol;
 use super::view::{Overview, PolicyView, RuleView};
 use crate::netlink::association::AssociationInfo;
 use crate::netlink::flow::{Delay, Flow};
-use crate::netlink::policy::Ports;
+use crate::netlink::policy::{Limits, Ports};
 use crate::prefix::Prefix;
 
 /// Rows under a heading, columns as wide as their widest cell and two spaces apart; numbers to the right.
@@ -162,9 +162,11 @@ fn join(prefixes: &[Prefix]) -> String {
 /// `pdmv2 policy`.
 pub fn policy(view: &PolicyView) -> String {
     if view.rules.is_empty() {
-        return "No rules: nothing is measured in this network namespace.\n\
-                Load some with `pdmv2 policy set FILE`, or start `pdmv2 daemon --config FILE`.\n"
-            .into();
+        return format!(
+            "No rules: nothing is measured in this network namespace.\n\
+             Load some with `pdmv2 policy set FILE`, or start `pdmv2 daemon --config FILE`.\n\n{}",
+            limits(&view.limits)
+        );
     }
     let rows: Vec<_> = view.rules.iter().enumerate().map(|(at, one)| rule(at + 1, one)).collect();
     let headings = [
@@ -180,14 +182,28 @@ pub fn policy(view: &PolicyView) -> String {
         ("hits", true),
     ];
     let mut text = columns(&headings, &rows);
-    let or_default = |value: Option<u32>| value.map_or("default".to_owned(), |value| value.to_string());
-    text.push_str(&format!(
-        "\nplain mechanisms {}; at most {} flows; idle flows may go after {} s\n",
-        if view.forbid_plain { "forbidden" } else { "allowed" },
-        or_default(view.flows_max),
-        or_default(view.idle),
-    ));
+    text.push_str(&format!("\nplain mechanisms {}\n", if view.forbid_plain { "forbidden" } else { "allowed" }));
+    text.push_str(&limits(&view.limits));
     text
+}
+
+/// A namespace's limits, in two lines.
+fn limits(limits: &Limits) -> String {
+    let or_default = |value: Option<u64>| value.map_or("default".to_owned(), |value| value.to_string());
+    let number = |value: Option<u32>| or_default(value.map(u64::from));
+    format!(
+        "at most {} flows in {} bytes, {} pending, {} associations; idle flows rest after {} s, may go after {} s\n\
+         a second: {} keys asked for, {} for strangers, {} events\n",
+        number(limits.flows_max),
+        or_default(limits.memory),
+        number(limits.pending_max),
+        number(limits.associations_max),
+        number(limits.rest),
+        number(limits.idle),
+        number(limits.acquire_rate),
+        number(limits.stranger_rate),
+        number(limits.event_rate),
+    )
 }
 
 fn rule(number: usize, rule: &RuleView) -> Vec<String> {

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::netlink::association::AssociationInfo;
 use crate::netlink::flow::Flow;
-use crate::netlink::policy::{Policy, Ports, Rule};
+use crate::netlink::policy::{Limits, Policy, Ports, Rule};
 use crate::netlink::stats::Stats;
 use crate::prefix::Prefix;
 
@@ -30,10 +30,9 @@ pub struct Overview {
 pub struct PolicyView {
     /// Neither send nor accept plain mechanisms.
     pub forbid_plain: bool,
-    /// Most flows held.
-    pub flows_max: Option<u32>,
-    /// Seconds after which an idle flow may be dropped.
-    pub idle: Option<u32>,
+    /// The namespace's limits.
+    #[serde(flatten)]
+    pub limits: Limits,
     /// Rules, in order.
     pub rules: Vec<RuleView>,
 }
@@ -72,8 +71,7 @@ impl From<&Policy> for PolicyView {
     fn from(policy: &Policy) -> Self {
         Self {
             forbid_plain: policy.forbid_plain,
-            flows_max: policy.flows_max,
-            idle: policy.idle,
+            limits: policy.limits,
             rules: policy.rules.iter().map(RuleView::from).collect(),
         }
     }

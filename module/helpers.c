@@ -210,6 +210,12 @@ struct sk_buff *pdmv2_next_segment(struct sk_buff **list)
 	return skb;
 }
 
+/* An inline function in kernels without tracepoints. */
+void pdmv2_consume_skb(struct sk_buff *skb)
+{
+	consume_skb(skb);
+}
+
 void pdmv2_okfn(const struct nf_hook_state *state, struct sk_buff *skb)
 {
 	state->okfn(state->net, state->sk, skb);

@@ -55,6 +55,7 @@ u32 pdmv2_gso_segs(const struct sk_buff *skb);
 bool pdmv2_gso_fits(const struct sk_buff *skb, u32 mtu);
 struct sk_buff *pdmv2_gso_segment(struct sk_buff *skb);
 struct sk_buff *pdmv2_next_segment(struct sk_buff **list);
+void pdmv2_consume_skb(struct sk_buff *skb);
 void pdmv2_okfn(const struct nf_hook_state *state, struct sk_buff *skb);
 
 /* What is known of a packet that arrived. */

@@ -179,7 +179,7 @@ impl Outgoing<'_> {
             unsafe { bindings::pdmv2_okfn(self.state, segment) };
         }
         // SAFETY: the segments hold what they need of the packet; the hook tells the kernel that it was stolen.
-        unsafe { bindings::consume_skb(self.skb) };
+        unsafe { bindings::pdmv2_consume_skb(self.skb) };
         true
     }
 }

@@ -288,8 +288,8 @@ impl Arrived<'_> {
         let mut keys = protection.receive_keys();
         let plan = keys.plan(accepted, clear.epoch, clear.psntp);
         let mut opened = plan.tries.into_iter().flatten().find_map(|name| Some((name, open(keys.key(name)?)?)));
+        let mut checks = plan.checks();
         if opened.is_none() {
-            let mut checks = plan.checks();
             if let Some(name) = plan.seen.filter(|_| checks < TRIES) {
                 checks = checks.saturating_add(1);
                 if keys.key(name).and_then(open).is_some() {
@@ -301,7 +301,10 @@ impl Arrived<'_> {
             if plan.replayed && plan.checks() == 0 {
                 return Err(Refusal::Replay);
             }
-            let name = match keys.missing(accepted, clear.epoch) {
+        }
+        // A peer may still send under the older of two generations: where keys are derived here, either is tried.
+        while opened.is_none() {
+            let name = match protection.receive_keys().missing(accepted, clear.epoch) {
                 Ok(name) if checks < TRIES => name,
                 Err(reason) if checks == 0 => return Err(reason),
                 _ => return Err(Refusal::Authentication),
@@ -314,6 +317,7 @@ impl Arrived<'_> {
                 return Err(Refusal::NoKey);
             }
             opened = protection.receive_keys().key(name).and_then(open).map(|interior| (name, interior));
+            checks = checks.saturating_add(1);
         }
         let attempted = plan.tries.iter().flatten().all(|name| Some(*name) != opened.as_ref().map(|(name, _)| *name));
         let (name, interior): (KeyName, V2Interior) = opened.ok_or(Refusal::Authentication)?;
@@ -323,7 +327,7 @@ impl Arrived<'_> {
         let mut keys = protection.receive_keys();
         keys.authenticated(name, clear.psntp);
         // The peer's next epoch begins soon: its key is there before it is needed.
-        if clear.psntp > u16::MAX - ASK_AHEAD || association.epochs.is_early() {
+        if clear.psntp > u16::MAX - ASK_AHEAD || association.epochs.is_early() || keys.has_stepped() {
             if let Some(next) = keys.next_name().filter(|next| !keys.holds(*next)) {
                 protection.want_receive(&association, next, &self.id, self.now, false, payer, questions);
             }

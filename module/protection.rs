@@ -53,7 +53,7 @@ impl Sending {
         let end = |limit: u32, reached: u32| match limit {
             0 => End::Far,
             limit if reached >= limit => End::Reached,
-            limit if limit.saturating_sub(reached) <= limit / AHEAD_PART => End::Near,
+            limit if limit.saturating_sub(reached) <= (limit / AHEAD_PART).max(1) => End::Near,
             _ => End::Far,
         };
         match (end(u32::from(epochs.packets), used), end(epochs.seconds, age)) {

@@ -25,6 +25,8 @@ remote = ["fd00::2", "fd01::/64"]
 key-mode = "kernel"
 on-failure = "drop"
 lifetime = 3600
+epoch-packets = 1000
+epoch-seconds = 60
 
 [[peer]]
 name = "c"
@@ -68,6 +70,8 @@ fn everything_is_read() {
     assert_eq!((b.key_mode, b.on_failure, b.lifetime), (KeyMode::Kernel, OnFailure::Drop, 3600));
     assert_eq!(b.public_key, public(2));
     assert_eq!((c.key_mode, c.on_failure, c.lifetime), (KeyMode::Helper, OnFailure::Deliver, 86_400));
+    assert_eq!((b.epoch_packets, b.epoch_seconds), (Some(1000), Some(60)));
+    assert_eq!((c.epoch_packets, c.epoch_seconds), (None, None));
     assert_eq!(c.endpoint, None);
     let rules = &config.policy.rules;
     assert_eq!(rules.iter().map(|rule| rule.protocol).collect::<Vec<_>>(), [Some(6), Some(17), None]);
@@ -128,8 +132,8 @@ const WRONG: &[(&str, &str, usize, &str, &str)] = &[
     ("private-key-file = \"/etc/pdmv2/private-key\"", "", 1, "host", "missing field `private-key-file`"),
     ("name = \"b\"", "name = \"b b\"", 7, "peer[1].name", "letters"),
     ("name = \"b\"", "name = \"\"", 7, "peer[1].name", "letters"),
-    ("name = \"c\"", "name = \"b\"", 17, "peer[2].name", "another peer is named"),
-    ("public-key = \"KEY_C\"", "public-key = \"KEY_B\"", 18, "peer[2].public-key", "has this key"),
+    ("name = \"c\"", "name = \"b\"", 19, "peer[2].name", "another peer is named"),
+    ("public-key = \"KEY_C\"", "public-key = \"KEY_B\"", 20, "peer[2].public-key", "has this key"),
     ("public-key = \"KEY_B\"", "public-key = \"AAAA\"", 8, "peer[1].public-key", "not a public key"),
     ("endpoint = \"[fd00::2]:4480\"", "endpoint = \"fd00::2\"", 9, "peer[1].endpoint", "not an address and port"),
     ("local = [\"fd00::1\"]", "local = []", 10, "peer[1].local", "1 to 32 prefixes"),
@@ -137,33 +141,37 @@ const WRONG: &[(&str, &str, usize, &str, &str)] = &[
     ("fd01::/64", "fd01::1/64", 11, "peer[1].remote", "did you mean fd01::/64"),
     ("fd01::/64", "fd01::/129", 11, "peer[1].remote", "over 128"),
     ("fd01::/64", "fe80::/10", 11, "peer[1].remote", "interface"),
-    ("remote = [\"fe80::/10\"]", "remote = [\"fd00::/8\"]", 21, "peer[2].remote", "overlaps fd00::2 of peer `b`"),
+    ("remote = [\"fe80::/10\"]", "remote = [\"fd00::/8\"]", 23, "peer[2].remote", "overlaps fd00::2 of peer `b`"),
     ("key-mode = \"kernel\"", "key-mode = \"both\"", 12, "peer[1].key-mode", "helper, kernel"),
     ("on-failure = \"drop\"", "on-failure = \"reset\"", 13, "peer[1].on-failure", "deliver, drop"),
     ("lifetime = 3600", "lifetime = 1", 14, "peer[1].lifetime", "not within 60"),
-    ("flows-max = 1000", "flows-max = 0", 24, "policy.flows-max", "not within 1"),
-    ("flows-max = 1000", "flows-max = 1048577", 24, "policy.flows-max", "not within 1 to 1048576"),
-    ("flows-max = 1000", "pending-max = 65537", 24, "policy.pending-max", "not within 1 to 65536"),
-    ("flows-max = 1000", "associations-max = 0", 24, "policy.associations-max", "not within 1 to 65536"),
-    ("flows-max = 1000", "rest = 86401", 24, "policy.rest", "not within 1 to 86400"),
-    ("flows-max = 1000", "acquire-rate = 0", 24, "policy.acquire-rate", "not within 1 to 65536"),
-    ("flows-max = 1000", "event-rate = 0", 24, "policy.event-rate", "not within 1 to 65536"),
-    ("flows-max = 1000", "stranger-rate = 65537", 24, "policy.stranger-rate", "not within 1 to 65536"),
-    ("flows-max = 1000", "memory = -1", 24, "policy.memory", "invalid value"),
-    ("flows-max = 1000", "forbid-plain = 3", 24, "policy.forbid-plain", "expected a boolean"),
-    ("protocol = [\"tcp\", 17]", "protocol = [\"tpc\"]", 28, "rule[1].protocol", "`tpc` is not one of"),
-    ("protocol = [\"tcp\", 17]", "protocol = 256", 28, "rule[1].protocol", "0 to 255"),
-    ("protocol = [\"tcp\", 17]", "protocol = []", 28, "rule[1].protocol", "no protocol"),
-    ("protocol = [\"tcp\", 17]", "protocol = \"icmpv6\"", 29, "rule[1].remote-ports", "has no ports"),
-    ("\"1000-2000\"", "\"2000-1000\"", 29, "rule[1].remote-ports", "range of ports"),
-    ("\"1000-2000\"", "\"70000\"", 29, "rule[1].remote-ports", "range of ports"),
-    ("\"1000-2000\"", "70000", 29, "rule[1].remote-ports", "expected a number from 0 to 65535"),
-    ("direction = \"outbound\"", "direction = \"up\"", 30, "rule[1].direction", "outbound, inbound, both"),
-    ("send = \"v2-encrypted\"", "send = \"v3\"", 31, "rule[1].send", "none, pdm, v2, v2-encrypted"),
-    ("accept = [\"v2-encrypted\", \"v2\"]", "accept = [\"v1\"]", 32, "rule[1].accept", "`v1` is not one of"),
-    ("sample = 10", "sample = 0", 33, "rule[1].sample", "not within 1"),
-    ("send = \"pdm\"", "", 37, "rule[2]", "missing field `send`"),
-    ("flows-max = 1000", "forbid-plain = true", 38, "rule[2].send", "forbid-plain"),
+    ("epoch-packets = 1000", "epoch-packets = 0", 15, "peer[1].epoch-packets", "not within 1 to 65535"),
+    ("epoch-packets = 1000", "epoch-packets = 65536", 15, "peer[1].epoch-packets", "not within 1 to 65535"),
+    ("epoch-seconds = 60", "epoch-seconds = 86401", 16, "peer[1].epoch-seconds", "not within 1 to 86400"),
+    ("epoch-seconds = 60", "epoch-seconds = \"1m\"", 16, "peer[1].epoch-seconds", "invalid type"),
+    ("flows-max = 1000", "flows-max = 0", 26, "policy.flows-max", "not within 1"),
+    ("flows-max = 1000", "flows-max = 1048577", 26, "policy.flows-max", "not within 1 to 1048576"),
+    ("flows-max = 1000", "pending-max = 65537", 26, "policy.pending-max", "not within 1 to 65536"),
+    ("flows-max = 1000", "associations-max = 0", 26, "policy.associations-max", "not within 1 to 65536"),
+    ("flows-max = 1000", "rest = 86401", 26, "policy.rest", "not within 1 to 86400"),
+    ("flows-max = 1000", "acquire-rate = 0", 26, "policy.acquire-rate", "not within 1 to 65536"),
+    ("flows-max = 1000", "event-rate = 0", 26, "policy.event-rate", "not within 1 to 65536"),
+    ("flows-max = 1000", "stranger-rate = 65537", 26, "policy.stranger-rate", "not within 1 to 65536"),
+    ("flows-max = 1000", "memory = -1", 26, "policy.memory", "invalid value"),
+    ("flows-max = 1000", "forbid-plain = 3", 26, "policy.forbid-plain", "expected a boolean"),
+    ("protocol = [\"tcp\", 17]", "protocol = [\"tpc\"]", 30, "rule[1].protocol", "`tpc` is not one of"),
+    ("protocol = [\"tcp\", 17]", "protocol = 256", 30, "rule[1].protocol", "0 to 255"),
+    ("protocol = [\"tcp\", 17]", "protocol = []", 30, "rule[1].protocol", "no protocol"),
+    ("protocol = [\"tcp\", 17]", "protocol = \"icmpv6\"", 31, "rule[1].remote-ports", "has no ports"),
+    ("\"1000-2000\"", "\"2000-1000\"", 31, "rule[1].remote-ports", "range of ports"),
+    ("\"1000-2000\"", "\"70000\"", 31, "rule[1].remote-ports", "range of ports"),
+    ("\"1000-2000\"", "70000", 31, "rule[1].remote-ports", "expected a number from 0 to 65535"),
+    ("direction = \"outbound\"", "direction = \"up\"", 32, "rule[1].direction", "outbound, inbound, both"),
+    ("send = \"v2-encrypted\"", "send = \"v3\"", 33, "rule[1].send", "none, pdm, v2, v2-encrypted"),
+    ("accept = [\"v2-encrypted\", \"v2\"]", "accept = [\"v1\"]", 34, "rule[1].accept", "`v1` is not one of"),
+    ("sample = 10", "sample = 0", 35, "rule[1].sample", "not within 1"),
+    ("send = \"pdm\"", "", 39, "rule[2]", "missing field `send`"),
+    ("flows-max = 1000", "forbid-plain = true", 40, "rule[2].send", "forbid-plain"),
 ];
 
 #[test]

@@ -274,6 +274,43 @@ fn a_peer_that_comes_back_empty_is_negotiated_with_anew() {
     });
 }
 
+/// The module's memory of what was sent under goes with it: only a secret that never was may follow.
+#[test]
+fn a_module_that_is_loaded_anew_gets_everything_but_the_secrets_it_had() {
+    run(async {
+        let (client, server) = pair("").await;
+        both_send(&client, &server, 1).await;
+        for (reloaded, generation) in [(&client, 2), (&server, 3)] {
+            reloaded.kernel.unload();
+            let told = reloaded.kernel.state().log.len();
+            // Requests fail meanwhile, and that ends nothing.
+            reloaded.told.send(Told::Acquire(acquire(flow(1, 2), KeyDirection::Send, 1, 0))).await.unwrap();
+            sleep(Duration::from_millis(1500)).await;
+            reloaded.kernel.load();
+            both_send(&client, &server, generation).await;
+            let log = reloaded.kernel.state().log[told..].to_vec();
+            assert!(log.contains(&Done::Associate("peer".into())), "{log:?}");
+            assert!(log.iter().any(|done| matches!(done, Done::Policy(policy) if policy.rules.len() == 1)), "{log:?}");
+            let added: Vec<_> = log.iter().filter(|done| matches!(done, Done::Add(..))).collect();
+            assert_eq!(added, [&Done::Add("peer".into(), generation)]);
+            assert_eq!(reloaded.kernel.secrets("peer"), [(generation, "send".to_owned())]);
+        }
+    });
+}
+
+/// Unloaded and loaded between two looks, while nothing was asked of it.
+#[test]
+fn a_reload_that_nobody_saw_is_noticed() {
+    run(async {
+        let (client, server) = pair("").await;
+        both_send(&client, &server, 1).await;
+        client.kernel.unload();
+        client.kernel.load();
+        both_send(&client, &server, 2).await;
+        assert_eq!(client.kernel.secrets("peer"), [(2, "send".to_owned())]);
+    });
+}
+
 #[test]
 fn events_that_ask_for_a_new_secret_get_one_from_either_end() {
     run(async {

@@ -191,6 +191,12 @@ impl<K> Keys<'_, K> {
         Some(KeyName { epoch: current.epoch.saturating_add(1), ..current })
     }
 
+    /// Whether the peer has stepped to another epoch on this flow, early perhaps: it may do so again at any time.
+    pub fn has_stepped(&self) -> bool {
+        let generation = |place| self.at(place).map(|slot| slot.name.generation);
+        generation(Place::Previous).is_some_and(|previous| generation(Place::Current) == Some(previous))
+    }
+
     /// Whether this (generation, epoch) is held.
     pub fn holds(&self, name: KeyName) -> bool {
         self.slots().any(|(_, slot)| slot.name == name)
@@ -479,6 +485,19 @@ mod tests {
         r.install(name(1, 2), 6).unwrap();
         r.authenticated(name(1, 2), 4);
         assert_eq!(r.missing(&[1], 0), Err(Refusal::StaleEpoch));
+    }
+
+    #[test]
+    fn a_step_is_remembered_and_another_generation_is_none() {
+        let table: [(&[KeyName], bool); 4] = [
+            (&[], false),
+            (&[name(1, 3)], false),
+            (&[name(1, 3), name(1, 4)], true),
+            (&[name(1, 3), name(2, 0)], false),
+        ];
+        for (names, stepped) in table {
+            assert_eq!(adopted(names).keys().has_stepped(), stepped, "{names:?}");
+        }
     }
 
     #[test]

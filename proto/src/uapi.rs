@@ -24,6 +24,10 @@ pub const KEY_MAX: usize = 32;
 pub const PRK_MAX: usize = 64;
 /// Largest epoch; past it a flow needs a new secret.
 pub const EPOCH_MAX: usize = 4095;
+/// Most options that an association may end an epoch after.
+pub const EPOCH_PACKETS_MAX: usize = 65535;
+/// Most seconds that an association may end an epoch after.
+pub const EPOCH_SECONDS_MAX: usize = 86400;
 /// Buckets of a histogram of delays. Bucket 0 is below 1024 ns, 2n+1 begins at 2^(10+n) ns, 2n+2 at 1.5 * 2^(10+n) ns.
 pub const HISTOGRAM_BUCKETS: usize = 54;
 

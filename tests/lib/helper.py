@@ -32,11 +32,11 @@ class Helper:
         self.public = run(path(), "pubkey", "--key", self.key).strip()
         self.process, self.verbosity = None, "info"
 
-    def configure(self, other, mode="helper", rules=RULE, dials=True, public=None, extra=""):
-        """Writes the configuration of this host with one peer."""
+    def configure(self, other, mode="helper", rules=RULE, dials=True, public=None, extra="", host=""):
+        """Writes the configuration of this host with one peer; `extra` is of the peer, `host` of this host."""
         endpoint = f'endpoint = "[{other.address}]:4480"\n' if dials else ""
         self.config.write_text(
-            f'[host]\nprivate-key-file = "{self.key}"\nlisten = "[{self.address}]:4480"\nkey-log = "{self.key_log}"\n\n'
+            f'[host]\nprivate-key-file = "{self.key}"\nlisten = "[{self.address}]:4480"\nkey-log = "{self.key_log}"\n{host}\n'
             f'[[peer]]\nname = "{other.host.name}"\npublic-key = "{public or other.public}"\n{endpoint}'
             f'local = ["{self.address}"]\nremote = ["{other.address}"]\nkey-mode = "{mode}"\n{extra}\n{rules}'
         )

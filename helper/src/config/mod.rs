@@ -78,6 +78,10 @@ pub struct Peer {
     pub on_failure: OnFailure,
     /// Seconds a secret lives that this host's negotiation made.
     pub lifetime: u32,
+    /// Options after which an epoch ends; `None` for as many as there are PSNs.
+    pub epoch_packets: Option<u32>,
+    /// Seconds after which an epoch ends; `None` for never.
+    pub epoch_seconds: Option<u32>,
 }
 
 fn read(path: &Path) -> Result<String, ConfigError> {

@@ -2,7 +2,7 @@
 
 //! Peers of a configuration, and the rules they keep among themselves.
 
-use pdmv2_proto::uapi::{KeyMode, OnFailure, NAME_MAX, PREFIXES_MAX};
+use pdmv2_proto::uapi::{KeyMode, OnFailure, EPOCH_PACKETS_MAX, EPOCH_SECONDS_MAX, NAME_MAX, PREFIXES_MAX};
 use toml::Spanned;
 
 use super::error::ConfigError;
@@ -76,6 +76,8 @@ fn peer(source: &Source<'_>, raw: raw::Peer) -> Result<Peer, ConfigError> {
             None => OnFailure::Deliver,
         },
         lifetime: within(source, raw.lifetime, 60, LIFETIME_MAX)?.unwrap_or(DEFAULT_LIFETIME),
+        epoch_packets: within(source, raw.epoch_packets, 1, EPOCH_PACKETS_MAX as u32)?,
+        epoch_seconds: within(source, raw.epoch_seconds, 1, EPOCH_SECONDS_MAX as u32)?,
         name: raw.name.into_inner(),
     })
 }

@@ -57,6 +57,8 @@ pub struct Peer {
     pub key_mode: Option<Spanned<String>>,
     pub on_failure: Option<Spanned<String>>,
     pub lifetime: Option<Spanned<u32>>,
+    pub epoch_packets: Option<Spanned<u32>>,
+    pub epoch_seconds: Option<Spanned<u32>>,
 }
 
 #[derive(Default, Deserialize)]

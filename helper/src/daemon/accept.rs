@@ -32,7 +32,7 @@ pub async fn accept_all(shared: Arc<Shared>, listener: TcpListener, acceptor: Tl
                     drop(permit);
                     match outcome {
                         Ok((index, channel, server)) => {
-                            let cancel = shared.links.established(index);
+                            let cancel = shared.established(index);
                             session::live(&shared, index, channel, Some(server), cancel).await;
                         }
                         Err(SessionError::Crossed) => debug!(%from, "gave way to this host's own negotiation"),

@@ -42,7 +42,7 @@ pub async fn keep_dialling(shared: Arc<Shared>, index: usize, endpoint: SocketAd
         match dial(&shared, index, endpoint, &connector).await {
             Ok(channel) => {
                 last_success = Some(since_boot());
-                let cancel = shared.links.established(index);
+                let cancel = shared.established(index);
                 let shared = Arc::clone(&shared);
                 tokio::spawn(async move { session::live(&shared, index, channel, None, cancel).await });
             }

@@ -101,6 +101,8 @@ impl Pair {
             local: self.peer.local.clone(),
             remote: self.peer.remote.clone(),
             peer_idle: self.peer_idle,
+            epoch_packets: self.peer.epoch_packets,
+            epoch_seconds: self.peer.epoch_seconds,
         }
     }
 
@@ -124,6 +126,8 @@ pub struct Keeper {
     policy: Policy,
     pairs: Vec<Pair>,
     key_log: Option<KeyLog>,
+    /// The module went away, or came back and has not been told everything yet.
+    forgotten: bool,
 }
 
 impl Keeper {
@@ -139,7 +143,15 @@ impl Keeper {
         key_log: Option<KeyLog>,
     ) -> Result<Self, KeeperError> {
         let pairs = config.peers.iter().map(pair).collect::<Result<_, _>>()?;
-        let mut keeper = Self { kernel, own, idle: config.host.idle, policy: config.policy.clone(), pairs, key_log };
+        let mut keeper = Self {
+            kernel,
+            own,
+            idle: config.host.idle,
+            policy: config.policy.clone(),
+            pairs,
+            key_log,
+            forgotten: false,
+        };
         let before = keeper.kernel.associations()?;
         for pair in &mut keeper.pairs {
             let known = before.iter().filter(|known| known.name == pair.peer.name).flat_map(|known| &known.secrets);
@@ -173,6 +185,55 @@ impl Keeper {
             return Err(error.into());
         }
         Ok(keeper)
+    }
+
+    /// Notices when the module was unloaded, and when it is back: then it is told associations and policy again, and a new
+    /// secret is due with the peers that are returned. What it remembers of secrets that were sent under went with it, so that
+    /// none from before is ever given to it again.
+    pub fn look_again(&mut self) -> Vec<usize> {
+        let there = match self.kernel.is_new() {
+            Ok(false) if !self.forgotten => return Vec::new(),
+            Ok(_) => true,
+            Err(Error::NotLoaded) => false,
+            Err(error) => {
+                debug!("{error}");
+                return Vec::new();
+            }
+        };
+        if !std::mem::replace(&mut self.forgotten, true) {
+            warn!("the module was unloaded, and has no secret any more");
+            for pair in &mut self.pairs {
+                pair.held.clear();
+                pair.inherited.clear();
+                pair.inherited_until = None;
+            }
+        }
+        if !there {
+            return Vec::new();
+        }
+        match self.tell_all() {
+            Ok(()) => {
+                info!("the module is back: associations and policy are in place; negotiating anew");
+                self.forgotten = false;
+                (0..self.pairs.len()).collect()
+            }
+            Err(error) => {
+                warn!("the module is back, but not as it was: {error}");
+                Vec::new()
+            }
+        }
+    }
+
+    fn tell_all(&mut self) -> Result<(), Error> {
+        for pair in &self.pairs {
+            self.kernel.association_set(&pair.association())?;
+        }
+        self.kernel.policy_set(&self.policy)
+    }
+
+    /// Whether anything is sent under a secret that is held here.
+    pub fn sends(&self, index: usize) -> bool {
+        self.pairs.get(index).is_some_and(|pair| pair.held.iter().any(|held| held.state == SecretState::Send))
     }
 
     /// What this host brings to a negotiation with a peer.

@@ -152,6 +152,8 @@ mod tests {
             key_mode: KeyMode::Helper,
             on_failure: OnFailure::Deliver,
             lifetime: 60,
+            epoch_packets: None,
+            epoch_seconds: None,
         }
     }
 

@@ -28,7 +28,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tracing::{debug, error, info, warn};
 
 use crate::clock::since_boot;
@@ -36,11 +36,12 @@ use crate::config::Config;
 use crate::files::{read_secret, FileError};
 use crate::identity::{KeyError, PrivateKey, PublicKey};
 use crate::keys::keylog::KeyLog;
+use crate::netlink::client::Family;
 use crate::netlink::listener::{Listener, Told};
 use crate::netlink::{Client, Error, Kernel};
 use crate::tls::{self, TlsError};
 use keeper::{Keeper, KeeperError};
-use links::Links;
+use links::{Cancel, Links};
 
 /// How often lifetimes are looked at.
 const TICK: Duration = Duration::from_secs(1);
@@ -122,6 +123,16 @@ impl Shared {
         self.config.peers.iter().position(|peer| peer.public_key == *key)
     }
 
+    /// A negotiation succeeded, and its session is the peer's from now on. Should its secret be lost already, as the module
+    /// went meanwhile, another is seen to.
+    pub fn established(&self, index: usize) -> Cancel {
+        let cancel = self.links.established(index);
+        if !self.keeper().sends(index) {
+            self.renew(index);
+        }
+        cancel
+    }
+
     /// Sees to a new secret with a peer: dials it, or has it dial.
     pub fn renew(&self, index: usize) {
         let dials = self.config.peers.get(index).is_some_and(|peer| peer.endpoint.is_some());
@@ -190,7 +201,11 @@ impl Daemon {
         loop {
             let renew = tokio::select! {
                 () = &mut stop => break,
-                _ = tick.tick() => shared.keeper().tick(since_boot()),
+                _ = tick.tick() => {
+                    let mut keeper = shared.keeper();
+                    let forgotten = keeper.look_again();
+                    [forgotten, keeper.tick(since_boot())].concat()
+                }
                 Some(told) = told.recv() => handle(shared, told),
             };
             for index in renew {
@@ -236,10 +251,11 @@ pub fn run(config: Config) -> Result<(), DaemonError> {
         let address = config.host.listen;
         let tcp = TcpListener::bind(address).await.map_err(|source| DaemonError::Listen { address, source })?;
         let client = Client::open()?;
-        let listener = Listener::join(client.family(), &client.family().groups)?;
+        let family = client.family();
+        let (listener, families) = (Listener::join(family, &family.groups)?, client.families());
         let daemon = Daemon::new(config, own, Box::new(client))?;
         let (sender, told) = mpsc::channel(TOLD_MAX);
-        let listening = tokio::spawn(listen(listener, sender));
+        let listening = tokio::spawn(listen(listener, families, sender));
         info!("listening on {address}, {} peers", daemon.shared.config.peers.len());
         let result = daemon.serve(tcp, told, stop_signal()?).await;
         listening.abort();
@@ -247,9 +263,26 @@ pub fn run(config: Config) -> Result<(), DaemonError> {
     })
 }
 
-async fn listen(mut listener: Listener, sender: mpsc::Sender<Told>) {
+/// Hands on what the module tells; when it was loaded anew, what the new one tells.
+async fn listen(mut listener: Listener, mut families: watch::Receiver<Family>, sender: mpsc::Sender<Told>) {
     loop {
-        match listener.next().await {
+        let heard = tokio::select! {
+            heard = listener.next() => heard,
+            Ok(()) = families.changed() => {
+                let family = *families.borrow_and_update();
+                match Listener::join(family, &family.groups) {
+                    Ok(joined) => {
+                        listener = joined;
+                        continue;
+                    }
+                    Err(error) => {
+                        families.mark_changed();
+                        Err(error)
+                    }
+                }
+            }
+        };
+        match heard {
             Ok(messages) => {
                 for message in messages {
                     // A full queue loses the message; the module repeats it.

@@ -31,6 +31,10 @@ pub struct Association {
     pub remote: Vec<Prefix>,
     /// Seconds after which the peer forgets an idle flow, once it told.
     pub peer_idle: Option<u32>,
+    /// Options after which an epoch ends, if before its PSNs are used up.
+    pub epoch_packets: Option<u32>,
+    /// Seconds after which an epoch ends.
+    pub epoch_seconds: Option<u32>,
 }
 
 impl Association {
@@ -45,8 +49,15 @@ impl Association {
             .u32(attr::IFINDEX, self.ifindex);
         self.local.iter().for_each(|prefix| put_prefix(&mut builder, attr::LOCAL, prefix));
         self.remote.iter().for_each(|prefix| put_prefix(&mut builder, attr::REMOTE, prefix));
-        if let Some(idle) = self.peer_idle {
-            builder.u32(attr::PEER_IDLE, idle);
+        let numbers = [
+            (attr::PEER_IDLE, self.peer_idle),
+            (attr::EPOCH_PACKETS, self.epoch_packets),
+            (attr::EPOCH_SECONDS, self.epoch_seconds),
+        ];
+        for (kind, number) in numbers {
+            if let Some(number) = number {
+                builder.u32(kind, number);
+            }
         }
         builder
     }
@@ -72,6 +83,10 @@ pub struct AssociationInfo {
     pub remote: Vec<Prefix>,
     /// Seconds after which the peer forgets an idle flow, once it told.
     pub peer_idle: Option<u32>,
+    /// Options after which an epoch ends, if before its PSNs are used up.
+    pub epoch_packets: Option<u32>,
+    /// Seconds after which an epoch ends.
+    pub epoch_seconds: Option<u32>,
     /// The secrets held now, without any key.
     pub secrets: Vec<HeldSecret>,
 }
@@ -100,6 +115,8 @@ impl AssociationInfo {
                 attr::LOCAL => info.local.push(get_prefix(attribute.nest())?),
                 attr::REMOTE => info.remote.push(get_prefix(attribute.nest())?),
                 attr::PEER_IDLE => info.peer_idle = Some(attribute.u32()?),
+                attr::EPOCH_PACKETS => info.epoch_packets = Some(attribute.u32()?),
+                attr::EPOCH_SECONDS => info.epoch_seconds = Some(attribute.u32()?),
                 attr::SECRET => info.secrets.push(HeldSecret::decode(attribute.nest())?),
                 _ => {}
             }
@@ -132,11 +149,14 @@ mod tests {
             local: vec!["fd00::1".parse().unwrap()],
             remote: vec!["fd00::2".parse().unwrap(), "fd01::/64".parse().unwrap()],
             peer_idle: Some(600),
+            epoch_packets: Some(1000),
+            epoch_seconds: Some(60),
         };
         let info = AssociationInfo::decode(&association.encode().into_bytes()).unwrap();
         assert_eq!(info.name, "b");
         assert_eq!((info.profile.as_str(), info.key_mode.as_str(), info.on_failure.as_str()), ("v2", "kernel", "drop"));
         assert_eq!((info.ifindex, info.peer_idle), (3, Some(600)));
+        assert_eq!((info.epoch_packets, info.epoch_seconds), (Some(1000), Some(60)));
         assert_eq!((info.local, info.remote), (association.local, association.remote));
     }
 

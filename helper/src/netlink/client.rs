@@ -9,6 +9,7 @@ use netlink_sys::protocols::NETLINK_GENERIC;
 use netlink_sys::{Socket, SocketAddr};
 use pdmv2_proto::uapi::{self, cmd};
 use rustix::io::Errno;
+use tokio::sync::watch;
 use zeroize::Zeroizing;
 
 use super::attribute::{Attributes, Builder};
@@ -46,7 +47,8 @@ pub type Answers = Vec<Zeroizing<Vec<u8>>>;
 /// A socket in the namespace the program runs in.
 pub struct Client {
     socket: Socket,
-    family: Family,
+    /// Changes when the module is loaded anew.
+    family: watch::Sender<Family>,
     sequence: u32,
 }
 
@@ -62,14 +64,29 @@ impl Client {
         // Kernels before 4.12 lack them; the messages are merely shorter then.
         let _ = socket.set_ext_ack(true);
         let _ = socket.set_cap_ack(true);
-        let mut client = Self { socket, family: Family::default(), sequence: 0 };
-        client.family = client.resolve()?;
+        let mut client = Self { socket, family: watch::Sender::default(), sequence: 0 };
+        client.look_again()?;
         Ok(client)
     }
 
     /// The family's numbers.
     pub fn family(&self) -> Family {
-        self.family
+        *self.family.borrow()
+    }
+
+    /// The family's numbers now and later, for whoever listens to its groups.
+    pub fn families(&self) -> watch::Receiver<Family> {
+        self.family.subscribe()
+    }
+
+    /// Looks whether the module was loaded anew since the last look, and finds it there: each time the kernel gives the
+    /// family another number.
+    ///
+    /// # Errors
+    /// [`Error::NotLoaded`].
+    pub fn look_again(&mut self) -> Result<bool, Error> {
+        let found = self.resolve()?;
+        Ok(self.family.send_if_modified(|family| std::mem::replace(family, found) != found))
     }
 
     fn resolve(&mut self) -> Result<Family, Error> {
@@ -89,7 +106,7 @@ impl Client {
     /// [`Error::Denied`], [`Error::Refused`], [`Error::NotLoaded`] when the module went away.
     pub fn request(&mut self, command: u8, attributes: Builder) -> Result<Answers, Error> {
         let payload = Payload { command, attributes: attributes.into_bytes() };
-        let result = self.exchange(self.family.id, name(command), NLM_F_REQUEST | NLM_F_ACK, payload);
+        let result = self.exchange(self.family().id, name(command), NLM_F_REQUEST | NLM_F_ACK, payload);
         self.explain(result)
     }
 
@@ -99,7 +116,7 @@ impl Client {
     /// As for [`Client::request`].
     pub fn dump(&mut self, command: u8) -> Result<Answers, Error> {
         let payload = Payload { command, attributes: Builder::default().into_bytes() };
-        let result = self.exchange(self.family.id, name(command), NLM_F_REQUEST | NLM_F_DUMP, payload);
+        let result = self.exchange(self.family().id, name(command), NLM_F_REQUEST | NLM_F_DUMP, payload);
         self.explain(result)
     }
 

@@ -19,6 +19,8 @@ use pdmv2_proto::uapi::attr::association::NAME;
 /// The module, or what stands for it in tests. Every method fails as [`Client::request`] does.
 #[allow(clippy::missing_errors_doc)]
 pub trait Kernel: Send {
+    /// Whether the module was loaded anew since the last call: it has nothing then of what it was told.
+    fn is_new(&mut self) -> Result<bool, Error>;
     /// Replaces the policy.
     fn policy_set(&mut self, policy: &Policy) -> Result<(), Error>;
     /// The policy in force.
@@ -46,6 +48,10 @@ pub trait Kernel: Send {
 }
 
 impl Kernel for Client {
+    fn is_new(&mut self) -> Result<bool, Error> {
+        self.look_again()
+    }
+
     fn policy_set(&mut self, policy: &Policy) -> Result<(), Error> {
         self.request(cmd::POLICY_SET, policy.encode()).map(drop)
     }

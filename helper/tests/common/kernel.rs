@@ -40,6 +40,10 @@ pub struct State {
     ids: Vec<(u64, SecretId)>,
     /// association-set of this name fails.
     pub refuse: Option<String>,
+    /// The module is not loaded.
+    pub gone: bool,
+    /// It was loaded anew, and nobody has noticed.
+    pub new: bool,
 }
 
 /// A handle; clones share the state.
@@ -49,6 +53,18 @@ pub struct MemoryKernel(Arc<Mutex<State>>);
 impl MemoryKernel {
     pub fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap()
+    }
+
+    /// The module is unloaded, and forgets everything; what was done to it stays in the log.
+    pub fn unload(&self) {
+        let mut state = self.state();
+        *state = State { log: std::mem::take(&mut state.log), gone: true, ..State::default() };
+    }
+
+    /// It is loaded again.
+    pub fn load(&self) {
+        let mut state = self.state();
+        (state.gone, state.new) = (false, true);
     }
 
     /// Generation and state of each secret of an association.
@@ -64,6 +80,18 @@ impl MemoryKernel {
     }
 }
 
+impl MemoryKernel {
+    /// Where a request goes: to the module that was found last, if it is still that.
+    fn there(&self) -> Result<MutexGuard<'_, State>, Error> {
+        let state = self.state();
+        match (state.gone, state.new) {
+            (true, _) => Err(Error::NotLoaded),
+            (false, true) => Err(refused(Errno::NOENT)),
+            (false, false) => Ok(state),
+        }
+    }
+}
+
 fn refused(errno: Errno) -> Error {
     Error::Refused { request: "test", errno: errno.raw_os_error(), message: None, attribute: None }
 }
@@ -76,19 +104,27 @@ impl State {
 }
 
 impl Kernel for MemoryKernel {
-    fn policy_set(&mut self, policy: &Policy) -> Result<(), Error> {
+    fn is_new(&mut self) -> Result<bool, Error> {
         let mut state = self.state();
+        match state.gone {
+            true => Err(Error::NotLoaded),
+            false => Ok(std::mem::take(&mut state.new)),
+        }
+    }
+
+    fn policy_set(&mut self, policy: &Policy) -> Result<(), Error> {
+        let mut state = self.there()?;
         state.log.push(Done::Policy(policy.clone()));
         state.policy = policy.clone();
         Ok(())
     }
 
     fn policy_get(&mut self) -> Result<Policy, Error> {
-        Ok(self.state().policy.clone())
+        Ok(self.there()?.policy.clone())
     }
 
     fn association_set(&mut self, association: &Association) -> Result<(), Error> {
-        let mut state = self.state();
+        let mut state = self.there()?;
         if state.refuse.as_ref() == Some(&association.name) {
             return Err(refused(Errno::INVAL));
         }
@@ -105,18 +141,18 @@ impl Kernel for MemoryKernel {
     }
 
     fn association_del(&mut self, name: &str) -> Result<(), Error> {
-        let mut state = self.state();
+        let mut state = self.there()?;
         state.log.push(Done::Dissociate(name.into()));
         state.associations.retain(|known| known.name != name);
         Ok(())
     }
 
     fn associations(&mut self) -> Result<Vec<AssociationInfo>, Error> {
-        Ok(self.state().associations.clone())
+        Ok(self.there()?.associations.clone())
     }
 
     fn secret_add(&mut self, secret: &NewSecret) -> Result<bool, Error> {
-        let mut state = self.state();
+        let mut state = self.there()?;
         let may_send = !state.sent.contains(&secret.id);
         let held = state.secrets(&secret.association)?;
         if held.len() >= 2 || held.iter().any(|held| held.generation >= secret.generation) {
@@ -135,7 +171,7 @@ impl Kernel for MemoryKernel {
     }
 
     fn secret_activate(&mut self, association: &str, generation: u64) -> Result<(), Error> {
-        let mut state = self.state();
+        let mut state = self.there()?;
         let id = state.ids.iter().rev().find(|(known, _)| *known == generation).map(|(_, id)| *id);
         let id = id.ok_or_else(|| refused(Errno::NOENT))?;
         if !state.sent.insert(id) {
@@ -149,14 +185,14 @@ impl Kernel for MemoryKernel {
     }
 
     fn secret_del(&mut self, association: &str, generation: u64) -> Result<(), Error> {
-        let mut state = self.state();
+        let mut state = self.there()?;
         state.secrets(association)?.retain(|held| held.generation != generation);
         state.log.push(Done::Delete(association.into(), generation));
         Ok(())
     }
 
     fn key_add(&mut self, name: &KeyName, key: &FlowKey) -> Result<(), Error> {
-        let mut state = self.state();
+        let mut state = self.there()?;
         if state.secrets(&name.association)?.iter().all(|held| held.generation != name.generation) {
             return Err(refused(Errno::NOENT));
         }
@@ -166,11 +202,11 @@ impl Kernel for MemoryKernel {
     }
 
     fn flows(&mut self) -> Result<Vec<Flow>, Error> {
-        Ok(self.state().flows.clone())
+        Ok(self.there()?.flows.clone())
     }
 
     fn flow_flush(&mut self) -> Result<(), Error> {
-        self.state().flows.clear();
+        self.there()?.flows.clear();
         Ok(())
     }
 

@@ -118,7 +118,7 @@ impl Flow {
     /// The measurements, and what a flow in use remembers; without memory for that it goes on without samples.
     fn measure(&mut self) -> (&mut Measured, Option<&mut Recent>) {
         if self.in_use.is_none() {
-            let in_use = InUse { recent: self.measured.recent(), decision: Decision::default() };
+            let in_use = InUse { recent: self.measured.recent(), decision: Decision::NOTHING };
             self.in_use = self.payer().boxed(in_use).ok();
         }
         (&mut self.measured, self.in_use.as_deref_mut().map(|in_use| &mut in_use.recent))

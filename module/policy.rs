@@ -10,7 +10,7 @@ use kernel::prelude::*;
 use kernel::sync::atomic::{Atomic, Relaxed};
 
 /// The last policy's version.
-static VERSION: Atomic<u64> = Atomic::new(0);
+static VERSION: Atomic<u32> = Atomic::new(0);
 
 /// A whole policy, replaced as one.
 pub(crate) struct Policy {
@@ -20,17 +20,28 @@ pub(crate) struct Policy {
     hits: KVec<Atomic<u64>>,
     /// Neither send nor accept plain mechanisms.
     pub(crate) forbid_plain: bool,
-    /// No other policy ever had it.
-    version: u64,
+    /// No other policy had it for the last 2^32.
+    version: u32,
 }
 
 /// The rule that decided about a flow, under one version of the policy. A rule never matches later what it does not match
 /// now: what was decided stays so until that rule expires.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 pub(crate) struct Decision {
-    /// 0 if nothing was decided yet.
-    version: u64,
-    rule: Option<u16>,
+    version: u32,
+    /// The rule's index, or one of the two values below.
+    rule: u16,
+}
+
+// "at most 1 KiB more while a flow is in use", nearly all of which what it remembers of packets takes.
+const _: () = assert!(size_of::<Decision>() <= 8);
+
+impl Decision {
+    /// No rule matches.
+    const NO_RULE: u16 = u16::MAX;
+    /// Nothing was decided yet.
+    pub(crate) const NOTHING: Self = Self { version: 0, rule: Self::UNDECIDED };
+    const UNDECIDED: u16 = u16::MAX - 1;
 }
 
 fn zeroed<T: Copy + Default>(len: usize) -> Result<KVVec<T>> {
@@ -73,13 +84,18 @@ impl Policy {
         now: u64,
     ) -> Option<(usize, &Rule)> {
         if decision.version == self.version {
-            let index = usize::from(decision.rule?);
+            if decision.rule == Decision::NO_RULE {
+                return None;
+            }
+            let index = usize::from(decision.rule);
             if let Some(rule) = self.rules.get(index).filter(|rule| rule.is_in_force(now)) {
                 return Some((index, rule));
             }
         }
         let decided = self.decide(id, outbound, now);
-        *decision = Decision { version: self.version, rule: decided.map(|(index, _)| index as u16) };
+        // There are fewer rules than either of the other values.
+        *decision =
+            Decision { version: self.version, rule: decided.map_or(Decision::NO_RULE, |(index, _)| index as u16) };
         decided
     }
 

@@ -29,7 +29,7 @@ pub const EPOCH_PACKETS_MAX: usize = 65535;
 /// Most seconds that an association may end an epoch after.
 pub const EPOCH_SECONDS_MAX: usize = 86400;
 /// Buckets of a histogram of delays. Bucket 0 is below 1024 ns, 2n+1 begins at 2^(10+n) ns, 2n+2 at 1.5 * 2^(10+n) ns.
-pub const HISTOGRAM_BUCKETS: usize = 54;
+pub const HISTOGRAM_BUCKETS: usize = 56;
 
 /// What a packet carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

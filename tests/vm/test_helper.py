@@ -12,7 +12,7 @@ import opener
 import pytest
 import traffic
 from capture import TCP, UDP
-from helper import Helper, negotiated, path
+from helper import RULE, Helper, negotiated, path
 from hosts import CLIENT, PATIENCE, SERVER, Capture, delay, run, wait_until
 from measuring import MODES
 from test_plain import mixed_traffic
@@ -206,8 +206,18 @@ def test_policy_and_flow_commands(pair, helpers):
     assert len(client.command("policy")["rules"]) == 2
     client.host.run(path(), "flow", "flush")
     assert client.command("flow") == []
+    limits = {
+        "flows-max": 99, "memory": 1 << 33, "rest": 7, "pending-max": 77, "associations-max": 2, "acquire-rate": 3,
+        "event-rate": 4, "stranger-rate": 5,
+    }  # fmt: skip
+    rules = client.directory / "limits.toml"
+    rules.write_text("[policy]\n" + "".join(f"{name} = {value}\n" for name, value in limits.items()) + RULE)
+    client.host.run(path(), "policy", "set", rules)
+    assert limits.items() <= client.command("policy").items()
     client.host.run(path(), "policy", "clear")
-    assert client.command("policy")["rules"] == []
+    # Limits outlive the rules.
+    assert client.command("policy")["rules"] == [] and limits.items() <= client.command("policy").items()
+    assert "at most 99 flows in 8589934592 bytes" in client.host.run(path(), "policy")
 
 
 def test_without_the_module_every_command_says_so(pair, helpers):

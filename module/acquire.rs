@@ -130,7 +130,7 @@ impl Question {
             m.u64(attr::key::GENERATION, self.name.generation)?;
             m.u8(attr::key::DIRECTION, self.direction as u8)?;
             write::flow_id(m, attr::key::FLOW, &self.flow)?;
-            m.u16(attr::key::EPOCH, self.name.epoch)
+            m.u32(attr::key::EPOCH, self.name.epoch)
         });
         if sent {
             namespace.counters.count(Count::Acquires, 1);

@@ -4,7 +4,7 @@
 
 use crate::proto::flow_id::FlowId;
 use crate::proto::prefix::{is_link_local, Prefix};
-use crate::proto::uapi::{KeyMode, OnFailure, NAME_MAX};
+use crate::proto::uapi::{KeyMode, OnFailure, Profile, NAME_MAX};
 use crate::secret::Secrets;
 use kernel::prelude::*;
 use kernel::sync::Arc;
@@ -51,6 +51,8 @@ impl EpochEnd {
 pub(crate) struct Association {
     /// Its name.
     pub(crate) name: Name,
+    /// Wire profile of its options.
+    pub(crate) profile: Profile,
     /// Who derives its keys.
     pub(crate) key_mode: KeyMode,
     /// What becomes of packets that fail authentication.

@@ -9,6 +9,7 @@ use crate::policy::{Decision, Policy};
 use crate::protection::Protection;
 use crate::proto::flow::{Flow as Measured, Received};
 use crate::proto::flow_id::FlowId;
+use crate::proto::kri::KriStamp;
 use crate::proto::policy::Rule;
 use crate::proto::psn::{SendCounter, Stamp};
 use crate::proto::recent::Recent;
@@ -128,6 +129,11 @@ impl Flow {
     pub(crate) fn sent(&mut self, now: u64, payload: bool) -> Stamp {
         let (measured, recent) = self.measure();
         measured.sent(now, payload, recent)
+    }
+
+    /// Hands out the Kri and the 15-bit field for a packet that is certain to be sent.
+    pub(crate) fn take_kri(&mut self) -> Option<KriStamp> {
+        self.protection.as_deref_mut()?.take_kri()
     }
 
     /// Takes in what an accepted option says.

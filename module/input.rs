@@ -5,7 +5,9 @@
 //! The packet's bytes are only read. Whatever is wrong with an option, the payload is delivered as if the option were
 //! unknown, and nothing is answered.
 
+use crate::account::Payer;
 use crate::acquire::Questions;
+use crate::association::Association;
 use crate::counters::Count;
 use crate::event::{Notice, Notices};
 use crate::flow::Flow;
@@ -16,7 +18,7 @@ use crate::namespace::Namespace;
 use crate::option_type;
 use crate::output::MIN_MTU;
 use crate::policy::Policy;
-use crate::protection::ASK_AHEAD;
+use crate::protection::{Protection, ASK_AHEAD};
 use crate::proto::flow::Received;
 use crate::proto::flow_id::{FlowId, TCP};
 use crate::proto::headers::{Headers, Upper};
@@ -25,15 +27,17 @@ use crate::proto::placement::{new_header_len, scan};
 use crate::proto::policy::Rule;
 use crate::proto::receive::{KeyName, TRIES};
 use crate::proto::sequence::Arrival;
-use crate::proto::uapi::{Event, Mechanism, OnFailure, Refusal};
-use crate::proto::wire::{Body, Pdm, V2Clear, V2Interior, SEALED_LEN, VERSION};
+use crate::proto::uapi::{Event, Mechanism, OnFailure, Profile, Refusal};
+use crate::proto::window::Seen;
+use crate::proto::wire::{mechanism_of_len, Body, Echo, Pdm, V2Clear, V2Interior, SEALED_LEN, VERSION};
+use crate::proto::wire_kri::{KriBody, KriClear, KriInterior};
 use crate::sys::hooks::Verdict;
 use crate::sys::log;
 use crate::sys::skb::{HeadBuffer, Incoming};
 use crate::sys::time;
 use crate::sys::trace;
 use kernel::prelude::*;
-use kernel::sync::rcu;
+use kernel::sync::{rcu, Arc};
 
 /// A packet for this host.
 pub(crate) fn incoming(namespace: &Namespace, mut packet: Incoming<'_>) -> Verdict {
@@ -104,6 +108,34 @@ struct Arrived<'a> {
     len: usize,
 }
 
+/// A received option: what its length says, and its body, whose layout is not known before its profile is.
+#[derive(Clone, Copy)]
+struct Carried<'a> {
+    mechanism: Mechanism,
+    body: &'a [u8],
+}
+
+/// How a sealed option is tried.
+struct Attempt<'a> {
+    association: &'a Arc<Association>,
+    /// Generations that may be received, newest first.
+    generations: &'a [u64],
+    /// The flow is known from unauthenticated packets alone.
+    stranger: bool,
+    /// Who pays for keys.
+    payer: Payer<'a>,
+}
+
+/// What a sealed option says, once it is open.
+struct Opened {
+    name: KeyName,
+    psn: u16,
+    global_ptr: u32,
+    echo: Echo,
+    /// It was accepted before.
+    again: bool,
+}
+
 /// An option that was accepted.
 struct Accepted {
     /// It authenticated, so that the flow is real.
@@ -128,12 +160,12 @@ impl Arrived<'_> {
         counters.count(Count::OptionsIn, 1);
         let (mut questions, mut notices) = (Questions::default(), Notices::default());
         let mut on_failure = OnFailure::Deliver;
-        let read = body.map(Body::parse);
+        let read = body.map(|body| mechanism_of_len(body.len()).map(|mechanism| Carried { mechanism, body }));
         let parsed = match read {
             None => Err(Refusal::Header),
             Some(None) => Err(Refusal::Length),
-            Some(Some(Body::V2Encrypted(..))) if translated => Err(Refusal::Translated),
-            Some(Some(body)) => Ok(body),
+            Some(Some(option)) if translated && option.mechanism == Mechanism::V2Encrypted => Err(Refusal::Translated),
+            Some(Some(option)) => Ok(option),
         };
         let result = self.take(parsed, &mut on_failure, &mut questions, &mut notices);
         match result {
@@ -168,20 +200,21 @@ impl Arrived<'_> {
         trace::Packet { net: namespace.net, flow, outgoing: false, ifindex: *ifindex, len: *len, mechanism }
     }
 
-    fn trace_drop(&self, body: Option<Body<'_>>, reason: Refusal, dropped: bool) {
-        let name = match body {
+    fn trace_drop(&self, option: Option<Carried<'_>>, reason: Refusal, dropped: bool) {
+        // What an option of profile `v2-kri` has in the same place is told as it stands.
+        let name = match option.and_then(|option| Body::parse(option.body)) {
             Some(Body::Pdm(pdm)) => (0, pdm.psntp),
-            Some(Body::V2(clear, _) | Body::V2Encrypted(clear, _)) => (clear.epoch, clear.psntp),
+            Some(Body::V2(clear, _) | Body::V2Encrypted(clear, _)) => (u32::from(clear.epoch), clear.psntp),
             None => (0, 0),
         };
         let why = if dropped { trace::Why::Dropped(reason) } else { trace::Why::Refused(reason) };
-        trace::drop(&self.traced(body.map_or(Mechanism::None, |body| body.mechanism())), why, name);
+        trace::drop(&self.traced(option.map_or(Mechanism::None, |option| option.mechanism)), why, name);
     }
 
     /// Finds or makes the state of an option's flow, and tries the option on it.
     fn take(
         &self,
-        parsed: Result<Body<'_>, Refusal>,
+        parsed: Result<Carried<'_>, Refusal>,
         on_failure: &mut OnFailure,
         questions: &mut Questions,
         notices: &mut Notices,
@@ -190,14 +223,14 @@ impl Arrived<'_> {
             return self.try_on(&mut flow, false, parsed, on_failure, questions, notices).map(|_| ());
         }
         // "What an unauthenticated packet may create is an entry in a separate pending table."
-        let body = parsed?;
-        self.accepted_by(self.policy.decide(&self.id, false, self.now), body.mechanism())?;
+        let option = parsed?;
+        self.accepted_by(self.policy.decide(&self.id, false, self.now), option.mechanism)?;
         let pending = self.table.pending(self.section).ok_or(Refusal::NoMemory)?;
         let mut slot = pending.slot(&self.id).ok_or(Refusal::NoMemory)?;
         if let Some(mut flow) = self.table.find(self.section, &self.id) {
             // It became a flow between the two looks.
             drop(slot);
-            return self.try_on(&mut flow, false, Ok(body), on_failure, questions, notices).map(|_| ());
+            return self.try_on(&mut flow, false, Ok(option), on_failure, questions, notices).map(|_| ());
         }
         if slot.entry(&self.id, self.now).is_none() {
             // Where memory is used up, whatever is in the slot gives up its own.
@@ -209,7 +242,7 @@ impl Arrived<'_> {
             slot.put(&self.id, flow).map_err(|_| Refusal::NoMemory)?;
         }
         let flow = slot.entry(&self.id, self.now).ok_or(Refusal::NoMemory)?;
-        let accepted = self.try_on(flow, true, Ok(body), on_failure, questions, notices)?;
+        let accepted = self.try_on(flow, true, Ok(option), on_failure, questions, notices)?;
         if accepted.authenticated {
             if let Some(flow) = slot.take() {
                 // Where there is no room, it has to begin anew with its next option.
@@ -220,12 +253,13 @@ impl Arrived<'_> {
         Ok(())
     }
 
-    fn accepted_by(&self, decided: Option<(usize, &Rule)>, mechanism: Mechanism) -> Result<(), Refusal> {
+    /// Whether a rule accepts the mechanism, and the profile that it gives plain options.
+    fn accepted_by(&self, decided: Option<(usize, &Rule)>, mechanism: Mechanism) -> Result<Profile, Refusal> {
         let (_, rule) = decided.ok_or(Refusal::Policy)?;
         if self.policy.forbids(mechanism) || !rule.accepts(mechanism) {
             return Err(Refusal::Policy);
         }
-        Ok(())
+        Ok(rule.profile)
     }
 
     /// Tries an option on a flow, and counts there what came of it.
@@ -233,25 +267,35 @@ impl Arrived<'_> {
         &self,
         flow: &mut Flow,
         stranger: bool,
-        parsed: Result<Body<'_>, Refusal>,
+        parsed: Result<Carried<'_>, Refusal>,
         on_failure: &mut OnFailure,
         questions: &mut Questions,
         notices: &mut Notices,
     ) -> Result<Accepted, Refusal> {
         flow.arrives(self.now);
-        let result = parsed.and_then(|body| {
-            self.accepted_by(flow.decide(self.policy, &self.id, self.now), body.mechanism())?;
-            match body {
-                Body::Pdm(Pdm { psntp, echo }) => {
+        let result = parsed.and_then(|Carried { mechanism, body }| {
+            let profile = self.accepted_by(flow.decide(self.policy, &self.id, self.now), mechanism)?;
+            // The version stands at the same place in either profile.
+            match (profile, Body::parse(body).ok_or(Refusal::Length)?) {
+                (_, Body::Pdm(Pdm { psntp, echo })) => {
                     let said = trace::Said { psntp, echo, ..trace::Said::default() };
-                    self.measure(flow, &said, Mechanism::Pdm, notices)
+                    self.measure(flow, &said, mechanism, notices)
                 }
-                Body::V2(clear, _) | Body::V2Encrypted(clear, _) if clear.version != VERSION => Err(Refusal::Version),
-                Body::V2(V2Clear { epoch, psntp, .. }, V2Interior { global_ptr, echo }) => {
-                    let said = trace::Said { epoch, psntp, global_ptr, echo, sealed: None };
-                    self.measure(flow, &said, Mechanism::V2, notices)
+                (_, Body::V2(clear, _) | Body::V2Encrypted(clear, _)) if clear.version != VERSION => {
+                    Err(Refusal::Version)
                 }
-                Body::V2Encrypted(clear, sealed) => {
+                (Profile::V2, Body::V2(V2Clear { epoch, psntp, .. }, V2Interior { global_ptr, echo })) => {
+                    let said = trace::Said { epoch: u32::from(epoch), psntp, global_ptr, echo, sealed: None };
+                    self.measure(flow, &said, mechanism, notices)
+                }
+                (Profile::V2Kri, Body::V2(..)) => match KriBody::parse(body) {
+                    Some(KriBody::Plain(_, KriInterior { global_ptr, psntp, echo })) => {
+                        let said = trace::Said { epoch: 0, psntp, global_ptr, echo, sealed: None };
+                        self.measure(flow, &said, mechanism, notices)
+                    }
+                    _ => Err(Refusal::Length),
+                },
+                (_, Body::V2Encrypted(clear, sealed)) => {
                     self.open(flow, stranger, &clear, sealed, on_failure, questions, notices)
                 }
             }
@@ -281,53 +325,25 @@ impl Arrived<'_> {
             .association_on(self.ifindex, &self.id, counter, self.namespace, self.section)
             .ok_or(Refusal::NoAssociation)?;
         *on_failure = association.on_failure;
-        let generations = association.secrets.accepted_generations();
-        let accepted = generations.split(|g| *g == 0).next().unwrap_or(&[]);
-        let aad = clear.aad(option_type());
-        let open = |key: &mut FlowKey| Some(V2Interior::parse(&key.open(clear.psntp, &aad, sealed)?));
-        let mut keys = protection.receive_keys();
-        let plan = keys.plan(accepted, clear.epoch, clear.psntp);
-        let mut opened = plan.tries.into_iter().flatten().find_map(|name| Some((name, open(keys.key(name)?)?)));
-        let mut checks = plan.checks();
-        if opened.is_none() {
-            if let Some(name) = plan.seen.filter(|_| checks < TRIES) {
-                checks = checks.saturating_add(1);
-                if keys.key(name).and_then(open).is_some() {
-                    // The peer's own option, a second time: accepted no more, but the network made a duplicate of it.
-                    flow.measured.sequence.duplicate();
-                    return Err(Refusal::Replay);
-                }
+        let accepted = association.secrets.accepted_generations();
+        let generations = accepted.split(|g| *g == 0).next().unwrap_or(&[]);
+        let attempt = Attempt { association: &association, generations, stranger, payer };
+        let Opened { name, psn, global_ptr, echo, again } = match association.profile {
+            Profile::V2 => self.open_v2(protection, &attempt, clear, sealed, questions)?,
+            Profile::V2Kri => {
+                self.open_kri(protection, &attempt, &KriClear::parse(&clear.emit()), sealed, questions)?
             }
-            if plan.replayed && plan.checks() == 0 {
-                return Err(Refusal::Replay);
-            }
-        }
-        // A peer may still send under the older of two generations: where keys are derived here, either is tried.
-        while opened.is_none() {
-            let name = match protection.receive_keys().missing(accepted, clear.epoch) {
-                Ok(name) if checks < TRIES => name,
-                Err(reason) if checks == 0 => return Err(reason),
-                _ => return Err(Refusal::Authentication),
-            };
-            // Strangers share a budget of their own, so that a flood of them takes nothing from live flows.
-            if !protection.may_attempt(self.now) || (stranger && !self.namespace.may_serve_stranger(self.now)) {
-                return Err(Refusal::Rate);
-            }
-            if !protection.want_receive(&association, name, &self.id, self.now, stranger, payer, questions) {
-                return Err(Refusal::NoKey);
-            }
-            opened = protection.receive_keys().key(name).and_then(open).map(|interior| (name, interior));
-            checks = checks.saturating_add(1);
-        }
-        let attempted = plan.tries.iter().flatten().all(|name| Some(*name) != opened.as_ref().map(|(name, _)| *name));
-        let (name, interior): (KeyName, V2Interior) = opened.ok_or(Refusal::Authentication)?;
-        if attempted {
-            protection.refund_attempt();
+        };
+        if again {
+            // The peer's own option, a second time: accepted no more, but the network made a duplicate of it.
+            flow.measured.sequence.duplicate();
+            return Err(Refusal::Replay);
         }
         let mut keys = protection.receive_keys();
-        keys.authenticated(name, clear.psntp);
-        // The peer's next epoch begins soon: its key is there before it is needed.
-        if clear.psntp > u16::MAX - ASK_AHEAD || association.epochs.is_early() || keys.has_stepped() {
+        keys.authenticated(name, psn);
+        // The peer's next epoch may begin soon: its key is there before it is needed. No option tells its Kri.
+        let soon = association.profile == Profile::V2Kri || psn > u16::MAX - ASK_AHEAD;
+        if soon || association.epochs.is_early() || keys.has_stepped() {
             if let Some(next) = keys.next_name().filter(|next| !keys.holds(*next)) {
                 protection.want_receive(&association, next, &self.id, self.now, false, payer, questions);
             }
@@ -339,12 +355,139 @@ impl Arrived<'_> {
                 ..Notice::of(Event::Authenticated)
             });
         }
-        let V2Interior { global_ptr, echo } = interior;
         let sealed = Some((association.name.as_str(), name.generation));
-        let said = trace::Said { epoch: clear.epoch, psntp: clear.psntp, global_ptr, echo, sealed };
+        let said = trace::Said { epoch: name.epoch, psntp: psn, global_ptr, echo, sealed };
         // The window has refused replays; a PSN seen before under another key is measured as the duplicate it looks like.
         let _ = self.measure(flow, &said, Mechanism::V2Encrypted, notices);
         Ok(Accepted { authenticated: true })
+    }
+
+    /// Whether a key that is not held may be tried or asked for. Strangers share a budget of their own, so that a flood of
+    /// them takes nothing from live flows.
+    fn may_attempt(&self, protection: &mut Protection, attempt: &Attempt<'_>) -> bool {
+        protection.may_attempt(self.now) && (!attempt.stranger || self.namespace.may_serve_stranger(self.now))
+    }
+
+    /// Opens an option of profile `v2`, which names its epoch.
+    fn open_v2(
+        &self,
+        protection: &mut Protection,
+        attempt: &Attempt<'_>,
+        clear: &V2Clear,
+        sealed: &[u8; SEALED_LEN],
+        questions: &mut Questions,
+    ) -> Result<Opened, Refusal> {
+        let (epoch, psn, accepted) = (u32::from(clear.epoch), clear.psntp, attempt.generations);
+        let aad = clear.aad(option_type());
+        let open = |key: &mut FlowKey| Some(V2Interior::parse(&key.open(psn, &aad, sealed)?));
+        let mut keys = protection.receive_keys();
+        let plan = keys.plan(accepted, epoch, psn);
+        let mut opened = plan.tries.into_iter().flatten().find_map(|name| Some((name, open(keys.key(name)?)?)));
+        let mut checks = plan.checks();
+        if opened.is_none() {
+            if let Some(name) = plan.seen.filter(|_| checks < TRIES) {
+                checks = checks.saturating_add(1);
+                if let Some(V2Interior { global_ptr, echo }) = keys.key(name).and_then(open) {
+                    return Ok(Opened { name, psn, global_ptr, echo, again: true });
+                }
+            }
+            if plan.replayed && plan.checks() == 0 {
+                return Err(Refusal::Replay);
+            }
+        }
+        // A peer may still send under the older of two generations: where keys are derived here, either is tried.
+        while opened.is_none() {
+            let name = match protection.receive_keys().missing(accepted, epoch) {
+                Ok(name) if checks < TRIES => name,
+                Err(reason) if checks == 0 => return Err(reason),
+                _ => return Err(Refusal::Authentication),
+            };
+            if !self.may_attempt(protection, attempt) {
+                return Err(Refusal::Rate);
+            }
+            let Attempt { association, stranger, payer, .. } = *attempt;
+            if !protection.want_receive(association, name, &self.id, self.now, stranger, payer, questions) {
+                return Err(Refusal::NoKey);
+            }
+            opened = protection.receive_keys().key(name).and_then(open).map(|interior| (name, interior));
+            checks = checks.saturating_add(1);
+        }
+        let attempted = plan.tries.iter().flatten().all(|name| Some(*name) != opened.as_ref().map(|(name, _)| *name));
+        let (name, interior): (KeyName, V2Interior) = opened.ok_or(Refusal::Authentication)?;
+        if attempted {
+            protection.refund_attempt();
+        }
+        let V2Interior { global_ptr, echo } = interior;
+        Ok(Opened { name, psn, global_ptr, echo, again: false })
+    }
+
+    /// Opens an option of profile `v2-kri`: which Kri it has is found by trying, and its PSN is told once it is open.
+    fn open_kri(
+        &self,
+        protection: &mut Protection,
+        attempt: &Attempt<'_>,
+        clear: &KriClear,
+        sealed: &[u8; SEALED_LEN],
+        questions: &mut Questions,
+    ) -> Result<Opened, Refusal> {
+        let aad = clear.aad(option_type());
+        let open = |key: &mut FlowKey| Some(KriInterior::parse(&key.open(clear.random, &aad, sealed)?));
+        let standing = protection.receive_keys().standing();
+        let plan = protection.search().plan(standing, attempt.generations, clear.flag);
+        let (mut refusal, mut waits) = (Refusal::NoKey, false);
+        for name in plan.into_iter().flatten() {
+            let mut keys = protection.receive_keys();
+            if let Some(key) = keys.key(name) {
+                let Some(interior) = open(key) else {
+                    refusal = if waits { refusal } else { Refusal::Authentication };
+                    continue;
+                };
+                let again = match keys.seen(name, interior.psntp) {
+                    Some(Seen::New) => false,
+                    Some(Seen::Duplicate) => true,
+                    _ => return Err(Refusal::Replay),
+                };
+                protection.search().authenticated();
+                let KriInterior { global_ptr, psntp: psn, echo } = interior;
+                return Ok(Opened { name, psn, global_ptr, echo, again });
+            }
+            if keys.is_stale(name) {
+                refusal = if refusal == Refusal::NoKey && !waits { Refusal::StaleEpoch } else { refusal };
+                continue;
+            }
+            // One question at a time.
+            if waits {
+                continue;
+            }
+            if !self.may_attempt(protection, attempt) {
+                // A flood of forgeries has the flow look far ahead: it failed under the key that was tried.
+                let far = protection.search().looks_ahead()
+                    && standing.current.is_some_and(|current| current.generation == name.generation);
+                let failed = refusal == Refusal::Authentication && far;
+                (refusal, waits) = (if failed { refusal } else { Refusal::Rate }, true);
+                continue;
+            }
+            let Attempt { association, stranger, payer, .. } = *attempt;
+            let Some(mut key) = protection.probe(association, name, &self.id, self.now, stranger, payer, questions)
+            else {
+                (refusal, waits) = (Refusal::NoKey, true);
+                continue;
+            };
+            let Some(interior) = open(&mut key) else {
+                refusal = Refusal::Authentication;
+                continue;
+            };
+            protection.refund_attempt();
+            protection.install_receiving(name, key, payer).map_err(|_| Refusal::NoMemory)?;
+            protection.search().authenticated();
+            let KriInterior { global_ptr, psntp: psn, echo } = interior;
+            return Ok(Opened { name, psn, global_ptr, echo, again: false });
+        }
+        // While a key is waited for, the search stays where it is: that key is tried before it goes on.
+        if !waits {
+            protection.search().failed();
+        }
+        Err(refusal)
     }
 
     /// Measures what an option says.

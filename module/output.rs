@@ -13,14 +13,16 @@ use crate::limits::Limit;
 use crate::namespace::Namespace;
 use crate::option_type;
 use crate::policy::Policy;
+use crate::protection::Protection;
 use crate::proto::flow_id::FlowId;
 use crate::proto::headers::{Broken, Headers, Upper};
 use crate::proto::mss;
 use crate::proto::never;
 use crate::proto::placement::Placement;
 use crate::proto::policy::Rule;
-use crate::proto::uapi::{Mechanism, Skip};
-use crate::proto::wire::{Pdm, V2Clear, V2Interior, V2_CLEAR_LEN, VERSION};
+use crate::proto::uapi::{Mechanism, Profile, Skip};
+use crate::proto::wire::{Pdm, V2Clear, V2Interior, SEALED_LEN, V2_CLEAR_LEN, VERSION};
+use crate::proto::wire_kri::{KriClear, KriInterior};
 use crate::sys::hooks::Verdict;
 use crate::sys::skb::{HeadBuffer, OutFacts, Outgoing};
 use crate::sys::time;
@@ -338,25 +340,29 @@ impl<'a> Look<'a> {
             }
             Mechanism::V2 => {
                 let psntp = flow.sent(self.now, payload).psn;
+                let (clear, interior) = match rule.profile {
+                    Profile::V2 => {
+                        (V2Clear { version: VERSION, epoch: 0, psntp }.emit(), V2Interior { global_ptr, echo }.emit())
+                    }
+                    Profile::V2Kri => (
+                        KriClear { version: VERSION, reserved: 0, random: 0, flag: false }.emit(),
+                        KriInterior { global_ptr, psntp, echo }.emit(),
+                    ),
+                };
                 let body = placement.body_mut();
-                put(body, 0, &V2Clear { version: VERSION, epoch: 0, psntp }.emit());
-                put(body, V2_CLEAR_LEN, &V2Interior { global_ptr, echo }.emit());
+                put(body, 0, &clear);
+                put(body, V2_CLEAR_LEN, &interior);
                 (said.psntp, said.global_ptr) = (psntp, global_ptr);
             }
             Mechanism::V2Encrypted => {
-                let epoch = flow.measured.counter.peek().epoch.ok_or(Skip::Exhausted)?;
-                flow.protection().and_then(|p| p.key_of_epoch(epoch)).ok_or(Skip::NoKey)?;
-                // From here on the pair is used up, whatever happens: it is never sealed under again.
-                let stamp = flow.sent(self.now, payload);
-                let epoch = stamp.epoch.ok_or(Skip::Exhausted)?;
-                let clear = V2Clear { version: VERSION, epoch, psntp: stamp.psn };
-                let interior = V2Interior { global_ptr, echo }.emit();
-                let key = flow.protection().and_then(|p| p.key_of_epoch(epoch)).ok_or(Skip::NoKey)?;
-                let sealed = key.seal(stamp.psn, &clear.aad(option_type()), &interior).map_err(|_| Skip::NoKey)?;
+                let (clear, sealed) = match flow.protection().and_then(Protection::send_profile) {
+                    Some(Profile::V2) => self.sealed(flow, payload, global_ptr, &mut said)?,
+                    Some(Profile::V2Kri) => self.sealed_kri(flow, payload, global_ptr, &mut said)?,
+                    None => return Err(Skip::NoKey),
+                };
                 let body = placement.body_mut();
-                put(body, 0, &clear.emit());
+                put(body, 0, &clear);
                 put(body, V2_CLEAR_LEN, &sealed);
-                (said.epoch, said.psntp, said.global_ptr) = (epoch, stamp.psn, global_ptr);
             }
         }
         let (at, named_at) = match headers.final_options {
@@ -372,6 +378,49 @@ impl<'a> Look<'a> {
             trace::option_tx(&self.traced(packet, id, mechanism), &said);
         }
         Ok(())
+    }
+
+    /// The clear and the sealed bytes of an option of profile `v2`.
+    fn sealed(
+        &self,
+        flow: &mut Flow,
+        payload: bool,
+        global_ptr: u32,
+        said: &mut trace::Said<'_>,
+    ) -> Result<([u8; V2_CLEAR_LEN], [u8; SEALED_LEN]), Skip> {
+        let epoch = flow.measured.counter.peek().epoch.ok_or(Skip::Exhausted)?;
+        flow.protection().and_then(|p| p.key_of_epoch(u32::from(epoch))).ok_or(Skip::NoKey)?;
+        // From here on the pair is used up, whatever happens: it is never sealed under again.
+        let stamp = flow.sent(self.now, payload);
+        let epoch = stamp.epoch.ok_or(Skip::Exhausted)?;
+        let clear = V2Clear { version: VERSION, epoch, psntp: stamp.psn };
+        (said.epoch, said.psntp, said.global_ptr) = (u32::from(epoch), stamp.psn, global_ptr);
+        let interior = V2Interior { global_ptr, echo: said.echo }.emit();
+        let key = flow.protection().and_then(|p| p.key_of_epoch(u32::from(epoch))).ok_or(Skip::NoKey)?;
+        let sealed = key.seal(stamp.psn, &clear.aad(option_type()), &interior).map_err(|_| Skip::NoKey)?;
+        Ok((clear.emit(), sealed))
+    }
+
+    /// Likewise of profile `v2-kri`, where the 15-bit field is the nonce.
+    fn sealed_kri(
+        &self,
+        flow: &mut Flow,
+        payload: bool,
+        global_ptr: u32,
+        said: &mut trace::Said<'_>,
+    ) -> Result<([u8; V2_CLEAR_LEN], [u8; SEALED_LEN]), Skip> {
+        let kri = flow.protection().and_then(Protection::next_kri).ok_or(Skip::Exhausted)?;
+        flow.protection().and_then(|p| p.key_of_epoch(kri)).ok_or(Skip::NoKey)?;
+        // From here on they are used up, whatever happens.
+        let psntp = flow.sent(self.now, payload).psn;
+        let stamp = flow.take_kri().ok_or(Skip::NoKey)?;
+        let kri = stamp.kri.ok_or(Skip::Exhausted)?;
+        let clear = KriClear { version: VERSION, reserved: 0, random: stamp.random, flag: stamp.flag };
+        (said.epoch, said.psntp, said.global_ptr) = (kri, psntp, global_ptr);
+        let interior = KriInterior { global_ptr, psntp, echo: said.echo }.emit();
+        let key = flow.protection().and_then(|p| p.key_of_epoch(kri)).ok_or(Skip::NoKey)?;
+        let sealed = key.seal(stamp.random, &clear.aad(option_type()), &interior).map_err(|_| Skip::NoKey)?;
+        Ok((clear.emit(), sealed))
     }
 }
 

@@ -11,10 +11,13 @@ use crate::association::{Association, EpochEnd};
 use crate::key::FlowKey;
 use crate::namespace::Namespace;
 use crate::proto::flow_id::FlowId;
-use crate::proto::psn::{SendCounter, Stamp};
-use crate::proto::receive::{KeyName, Keys, Others, Receiver};
-use crate::proto::uapi::{KeyDirection, Skip, EPOCH_MAX};
+use crate::proto::kri::{KriCounter, KriStamp};
+use crate::proto::kri_receive::KriSearch;
+use crate::proto::psn::SendCounter;
+use crate::proto::receive::{last_epoch, KeyName, Keys, Others, Receiver};
+use crate::proto::uapi::{KeyDirection, Profile, Skip};
 use crate::secret::{Floor, Secret};
+use crate::sys::random;
 use crate::sys::time::SECOND;
 use kernel::prelude::*;
 use kernel::sync::{rcu, Arc};
@@ -24,13 +27,15 @@ pub(crate) const ASK_AHEAD: u16 = 16384;
 /// Where epochs end early, the next epoch's key is asked for once this part of one is left.
 const AHEAD_PART: u32 = 2;
 
-/// The key of an epoch.
-type EpochKey = (u16, FlowKey);
+/// The key of an epoch, or Kri.
+type EpochKey = (u32, FlowKey);
 
 /// What a flow sends under.
 struct Sending {
     secret: Arc<Secret>,
     key: Option<EpochKey>,
+    /// In profile `v2-kri`; in `v2` epochs come from the flow's own counter.
+    kri: Option<PaidBox<KriCounter>>,
     floor: Floor,
     /// The PSN the epoch began with, and when it began, seconds.
     began_psn: u16,
@@ -46,6 +51,43 @@ enum End {
 }
 
 impl Sending {
+    /// The epoch, or Kri, of the next option; `None` once all are used.
+    fn epoch(&self, counter: &SendCounter) -> Option<u32> {
+        match &self.kri {
+            None => counter.peek().epoch.map(u32::from),
+            Some(kri) => kri.kri(),
+        }
+    }
+
+    /// The one that a step leads to.
+    fn after(&self, counter: &SendCounter) -> u32 {
+        match &self.kri {
+            None => counter.floor(),
+            Some(kri) => kri.after(),
+        }
+    }
+
+    fn step(&mut self, counter: &mut SendCounter) {
+        match &mut self.kri {
+            None => counter.step(),
+            Some(kri) => kri.step(),
+        }
+    }
+
+    /// Options left before it ends by itself.
+    fn left(&self, counter: &SendCounter) -> u32 {
+        match &self.kri {
+            None => counter.left_in_epoch(),
+            Some(kri) => u32::from(kri.left_in_kri()),
+        }
+    }
+
+    /// Ends sending under the secret: what was used does not come again.
+    fn leave(&self, counter: &SendCounter) {
+        let floor = self.kri.as_ref().map_or(counter.floor(), |kri| kri.floor());
+        self.secret.leave(self.floor, floor);
+    }
+
     /// "MAY step earlier by time or count."
     fn early_end(&self, epochs: EpochEnd, psn: u16, now: u64) -> End {
         let used = u32::from(psn.wrapping_sub(self.began_psn));
@@ -151,7 +193,7 @@ impl Protection {
     /// Ends sending under a secret: its key is wiped, and the epochs used do not come again.
     pub(crate) fn close_sending(&mut self, counter: &SendCounter) {
         if let Some(sending) = self.sending.take() {
-            sending.secret.leave(sending.floor, counter);
+            sending.leave(counter);
         }
         if let Some(in_use) = &mut self.in_use {
             in_use.next = None;
@@ -168,7 +210,13 @@ impl Protection {
 
     /// The receive keys.
     pub(crate) fn receive_keys(&mut self) -> Keys<'_, FlowKey> {
-        self.receiver.with(self.in_use.as_deref_mut().map(|in_use| &mut in_use.receive))
+        let profile = self.association.as_ref().map_or(Profile::V2, |association| association.profile);
+        self.receiver.with(self.in_use.as_deref_mut().map(|in_use| &mut in_use.receive), profile)
+    }
+
+    /// Where the search for the peer's Kri stands.
+    pub(crate) fn search(&mut self) -> &mut KriSearch {
+        &mut self.receiver.search
     }
 
     /// Whether an attempt at a receive key not held is within the flow's budget.
@@ -211,9 +259,18 @@ impl Protection {
             let secret = association.secrets.sending();
             self.close_sending(counter);
             let secret = secret.ok_or(Skip::NoKey)?;
-            let (floor, epoch) = secret.enter(id);
-            counter.enter_secret(epoch);
-            self.sending = Some(Sending { secret, key: None, floor, began_psn: 0, began_at: 0 });
+            let (bucket, floor) = secret.enter(id);
+            let kri = match secret.profile {
+                Profile::V2 => {
+                    counter.enter_secret(floor);
+                    None
+                }
+                Profile::V2Kri => {
+                    let kri = KriCounter::new(random::u64(), floor);
+                    Some(PaidBox::new(kri, payer).map_err(|_| Skip::NoMemory)?)
+                }
+            };
+            self.sending = Some(Sending { secret, key: None, kri, floor: bucket, began_psn: 0, began_at: 0 });
         }
         let end = match &self.sending {
             Some(sending) if epochs.is_early() && sending.key.is_some() => {
@@ -221,21 +278,22 @@ impl Protection {
             }
             _ => End::Far,
         };
-        if end == End::Reached && self.has_key_after(counter) {
-            counter.step();
-        }
+        let steps = end == End::Reached && self.has_key_after(counter);
         let Some(sending) = &mut self.sending else { return Err(Skip::NoKey) };
-        let Some(epoch) = counter.peek().epoch else {
+        if steps {
+            sending.step(counter);
+        }
+        let Some(epoch) = sending.epoch(counter) else {
             sending.secret.exhausted();
             return Err(Skip::Exhausted);
         };
         match &mut sending.key {
             Some((held, key)) if *held == epoch => key.prepare().map_err(|_| Skip::NoMemory)?,
-            _ => self.next_key(counter.peek(), id, now, payer, questions)?,
+            _ => self.next_key(epoch, counter.peek().psn, id, now, payer, questions)?,
         }
         let Some(sending) = &self.sending else { return Err(Skip::NoKey) };
         sending.secret.used_epoch(epoch);
-        if end != End::Far || counter.left_in_epoch() < u32::from(ASK_AHEAD) {
+        if end != End::Far || sending.left(counter) < u32::from(ASK_AHEAD) {
             self.ask_ahead(epoch, id, now, payer, questions);
         }
         Ok(())
@@ -244,22 +302,23 @@ impl Protection {
     /// Whether the epoch may end: the next one's key is held, or derived when it is needed. (At the last epoch the secret is
     /// used up one way or the other.)
     fn has_key_after(&self, counter: &SendCounter) -> bool {
+        let Some(sending) = &self.sending else { return false };
         let Some(Some((held, _))) = self.in_use.as_ref().map(|in_use| &in_use.next) else {
-            return self.sending.as_ref().is_some_and(|s| s.secret.derives());
+            return sending.secret.derives();
         };
-        u32::from(*held) == counter.floor()
+        *held == sending.after(counter)
     }
 
     /// The key of an epoch that begins: the one held ahead, one derived now, or none yet, and a question for it.
     fn next_key(
         &mut self,
-        Stamp { epoch, psn }: Stamp,
+        epoch: u32,
+        psn: u16,
         id: &FlowId,
         now: u64,
         payer: Payer<'_>,
         questions: &mut Questions,
     ) -> Result<(), Skip> {
-        let epoch = epoch.ok_or(Skip::Exhausted)?;
         let next = self.in_use.as_mut().and_then(|in_use| in_use.next.take()).filter(|(e, _)| *e == epoch);
         let nothing_received = self.receive_keys().is_empty();
         let Some(sending) = &mut self.sending else { return Err(Skip::NoKey) };
@@ -292,10 +351,10 @@ impl Protection {
     }
 
     /// The epoch ends soon: asks for the key of the next one, if it has to be asked for and is not held.
-    fn ask_ahead(&mut self, epoch: u16, id: &FlowId, now: u64, payer: Payer<'_>, questions: &mut Questions) {
+    fn ask_ahead(&mut self, epoch: u32, id: &FlowId, now: u64, payer: Payer<'_>, questions: &mut Questions) {
         let Some(sending) = self.sending.as_ref().filter(|s| !s.secret.derives()) else { return };
-        let generation = sending.secret.generation;
-        let Some(next) = epoch.checked_add(1).filter(|next| usize::from(*next) <= EPOCH_MAX) else { return };
+        let (generation, last) = (sending.secret.generation, last_epoch(sending.secret.profile));
+        let Some(next) = epoch.checked_add(1).filter(|next| *next <= last) else { return };
         let Some(association) = self.association.clone() else { return };
         let Ok(in_use) = self.in_use(payer) else { return };
         let name = KeyName { generation, epoch: next };
@@ -304,8 +363,23 @@ impl Protection {
         }
     }
 
+    /// The profile of what is sealed.
+    pub(crate) fn send_profile(&self) -> Option<Profile> {
+        self.sending.as_ref().map(|sending| sending.secret.profile)
+    }
+
+    /// The Kri of the next option, of which nothing is used up by looking.
+    pub(crate) fn next_kri(&self) -> Option<u32> {
+        self.sending.as_ref()?.kri.as_ref()?.kri()
+    }
+
+    /// Hands out the Kri and the 15-bit field for a packet that is certain to be sent.
+    pub(crate) fn take_kri(&mut self) -> Option<KriStamp> {
+        Some(self.sending.as_mut()?.kri.as_mut()?.take())
+    }
+
     /// The key sent under in an epoch, if that is the epoch in use.
-    pub(crate) fn key_of_epoch(&self, epoch: u16) -> Option<&FlowKey> {
+    pub(crate) fn key_of_epoch(&self, epoch: u32) -> Option<&FlowKey> {
         let (held, key) = self.sending.as_ref()?.key.as_ref()?;
         (*held == epoch).then_some(key)
     }
@@ -319,17 +393,17 @@ impl Protection {
         key: FlowKey,
         payer: Payer<'_>,
     ) -> Result<bool> {
-        let Some(current) = counter.peek().epoch else { return Ok(false) };
         let Some(sending) = self.sending.as_mut().filter(|s| s.secret.generation == name.generation) else {
             return Ok(false);
         };
+        let Some(current) = sending.epoch(counter) else { return Ok(false) };
         let held = |slot: &Option<EpochKey>| slot.as_ref().is_some_and(|(epoch, _)| *epoch == name.epoch);
         if held(&sending.key) {
             return Ok(true);
         }
         if name.epoch == current {
             sending.key = Some((name.epoch, key));
-        } else if name.epoch == current.saturating_add(1) {
+        } else if Some(name.epoch) == current.checked_add(1) {
             let in_use = self.in_use(payer)?;
             if !held(&in_use.next) {
                 in_use.next = Some((name.epoch, key));
@@ -376,6 +450,25 @@ impl Protection {
             });
         }
         false
+    }
+
+    /// A receive key that is tried once and held only if it opens something: derived for the moment, or asked for.
+    pub(crate) fn probe(
+        &mut self,
+        association: &Arc<Association>,
+        name: KeyName,
+        id: &FlowId,
+        now: u64,
+        stranger: bool,
+        payer: Payer<'_>,
+        questions: &mut Questions,
+    ) -> Option<FlowKey> {
+        let held = association.secrets.get(name.generation)?;
+        if held.secret.derives() {
+            return held.secret.derive(name.epoch, &id.reversed(), payer);
+        }
+        self.want_receive(association, name, id, now, stranger, payer, questions);
+        None
     }
 
     /// The flow rests: prepared ciphers go, and keys beside those in use, unless one is held for a switch to come.

@@ -5,10 +5,11 @@
 use crate::account::Payer;
 use crate::key::FlowKey;
 use crate::proto::flow_id::FlowId;
+use crate::proto::kri::CLOSED;
 use crate::proto::prefix::Prefix;
-use crate::proto::psn::SendCounter;
+use crate::proto::receive::last_epoch;
 use crate::proto::suite::Suite;
-use crate::proto::uapi::{Event, Profile, SecretState, EPOCH_MAX, SECRET_ID_LEN};
+use crate::proto::uapi::{Event, Profile, SecretState, SECRET_ID_LEN};
 use crate::sys::errno;
 use crate::sys::hash::HashKey;
 use crate::sys::hmac::Prk;
@@ -39,6 +40,8 @@ pub(crate) struct Secret {
     pub(crate) id: [u8; SECRET_ID_LEN],
     /// Cipher suite.
     pub(crate) suite: Suite,
+    /// Wire profile of what is sealed under it.
+    pub(crate) profile: Profile,
     /// Time since boot, suspend included, at which it ends, ns.
     pub(crate) ends_at: u64,
     /// Seconds it lives in all.
@@ -60,6 +63,7 @@ impl Secret {
         generation: u64,
         id: [u8; SECRET_ID_LEN],
         suite: Suite,
+        profile: Profile,
         lifetime: u32,
         prk: Option<KBox<Prk>>,
         now: u64,
@@ -72,6 +76,7 @@ impl Secret {
             generation,
             id,
             suite,
+            profile,
             ends_at: now.saturating_add(u64::from(lifetime).saturating_mul(SECOND)),
             lifetime,
             prk,
@@ -90,18 +95,19 @@ impl Secret {
         self.floors.get(usize::from(floor.0))
     }
 
-    /// The floor of a flow, and the epoch it starts in: "a flow starts at its bucket's floor".
+    /// The bucket of a flow, and its floor. In `v2` that is the epoch the flow starts in; in `v2-kri` it is 0, or the bucket
+    /// is closed.
     pub(crate) fn enter(&self, id: &FlowId) -> (Floor, u32) {
         let floor = Floor((self.hash.flow(id) % FLOORS as u64) as u16);
-        (floor, self.floor(floor).map_or(EPOCH_MAX as u32 + 1, |floor| floor.load(Relaxed)))
+        (floor, self.floor(floor).map_or(CLOSED, |floor| floor.load(Relaxed)))
     }
 
-    /// A flow ends: "Dropping a flow raises its bucket's floor to the flow's epoch + 1."
-    pub(crate) fn leave(&self, floor: Floor, counter: &SendCounter) {
+    /// A flow ends: "Dropping a flow raises its bucket's floor to the flow's epoch + 1", or closes the bucket.
+    pub(crate) fn leave(&self, floor: Floor, raised: u32) {
         let Some(floor) = self.floor(floor) else { return };
         let mut seen = floor.load(Relaxed);
-        while seen < counter.floor() {
-            match floor.cmpxchg(seen, counter.floor(), Full) {
+        while seen < raised {
+            match floor.cmpxchg(seen, raised, Full) {
                 Ok(_) => return,
                 Err(now) => seen = now,
             }
@@ -109,8 +115,8 @@ impl Secret {
     }
 
     /// Derives a flow's key, if the prk is here. `sender` has the packet's source as its local side.
-    pub(crate) fn derive(&self, epoch: u16, sender: &FlowId, payer: Payer<'_>) -> Option<FlowKey> {
-        FlowKey::derive(self.prk.as_deref()?, self.suite, Profile::V2, u32::from(epoch), sender, payer).ok()
+    pub(crate) fn derive(&self, epoch: u32, sender: &FlowId, payer: Payer<'_>) -> Option<FlowKey> {
+        FlowKey::derive(self.prk.as_deref()?, self.suite, self.profile, epoch, sender, payer).ok()
     }
 
     /// Whether this host derives the keys of this secret itself.
@@ -118,18 +124,18 @@ impl Secret {
         self.prk.is_some()
     }
 
-    /// Notes an epoch that is sent in.
-    pub(crate) fn used_epoch(&self, epoch: u16) {
+    /// Notes an epoch, or Kri, that is sent in.
+    pub(crate) fn used_epoch(&self, epoch: u32) {
         let mut seen = self.highest_epoch.load(Relaxed);
-        while u32::from(epoch) > seen {
-            match self.highest_epoch.cmpxchg(seen, u32::from(epoch), Full) {
+        while epoch > seen {
+            match self.highest_epoch.cmpxchg(seen, epoch, Full) {
                 Ok(_) => return,
                 Err(now) => seen = now,
             }
         }
     }
 
-    /// Notes that a flow or bucket has used every epoch.
+    /// Notes that a flow has used every epoch, or fell on a bucket where none is left.
     pub(crate) fn exhausted(&self) {
         self.exhausted.store(true, Relaxed);
     }
@@ -138,7 +144,7 @@ impl Secret {
     pub(crate) fn notice(&self, now: u64) -> Option<Event> {
         let event = if self.exhausted.load(Relaxed) {
             Event::Exhausted
-        } else if usize::from(self.highest_epoch()) >= EPOCH_MAX / 2 {
+        } else if self.highest_epoch() >= last_epoch(self.profile) / 2 {
             Event::EpochsLow
         } else {
             return None;
@@ -151,9 +157,9 @@ impl Secret {
         Some(event)
     }
 
-    /// Highest epoch sent in over all flows.
-    pub(crate) fn highest_epoch(&self) -> u16 {
-        self.highest_epoch.load(Relaxed).min(EPOCH_MAX as u32) as u16
+    /// Highest epoch, or Kri, sent in over all flows.
+    pub(crate) fn highest_epoch(&self) -> u32 {
+        self.highest_epoch.load(Relaxed)
     }
 
     /// True for the first caller: nothing authenticated under this secret before.

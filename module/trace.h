@@ -45,7 +45,7 @@
 	__print_symbolic(__entry->mechanism, PDMV2_MECHANISM_NAMES)
 
 #define PDMV2_OPTION_FIELDS						\
-	__field(u16, epoch)						\
+	__field(u32, epoch)						\
 	__field(u16, psntp)						\
 	__field(u16, psnlr)						\
 	__field(u16, dtlr)						\
@@ -139,7 +139,7 @@ TRACE_EVENT(drop,
 	TP_STRUCT__entry(
 		PDMV2_PACKET_FIELDS
 		__field(u32, packets)
-		__field(u16, epoch)
+		__field(u32, epoch)
 		__field(u16, psntp)
 		__field(u8, kind)
 		__field(u8, reason)

@@ -29,7 +29,7 @@ struct pdmv2_trace_option {
 	const u8 *association;	/* not terminated */
 	u32 association_len;
 	u32 globalptr;
-	u16 epoch;
+	u32 epoch;
 	u16 psntp;
 	u16 psnlr;
 	u16 dtlr;
@@ -48,7 +48,7 @@ struct pdmv2_trace_arrival {
 /* What went without an option, or whose option was ignored; epoch and PSN are 0 where there is no option. */
 struct pdmv2_trace_drop {
 	u32 packets;	/* on the wire: a super-packet is several */
-	u16 epoch;
+	u32 epoch;
 	u16 psntp;
 	u8 kind;
 	u8 reason;	/* a skip or a refusal, by the kind */

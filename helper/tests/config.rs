@@ -9,7 +9,7 @@ use std::path::Path;
 use common::public;
 use pdmv2::config::{parse, parse_policy, Config, ConfigError};
 use pdmv2::netlink::policy::Limits;
-use pdmv2_proto::uapi::{mechanisms, KeyMode, Mechanism, OnFailure};
+use pdmv2_proto::uapi::{mechanisms, KeyMode, Mechanism, OnFailure, Profile};
 
 const GOOD: &str = r#"[host]
 private-key-file = "/etc/pdmv2/private-key"
@@ -23,6 +23,7 @@ endpoint = "[fd00::2]:4480"
 local = ["fd00::1"]
 remote = ["fd00::2", "fd01::/64"]
 key-mode = "kernel"
+profile = "v2-kri"
 on-failure = "drop"
 lifetime = 3600
 epoch-packets = 1000
@@ -44,6 +45,7 @@ protocol = ["tcp", 17]
 remote-ports = "1000-2000"
 direction = "outbound"
 send = "v2-encrypted"
+profile = "v2-kri"
 accept = ["v2-encrypted", "v2"]
 sample = 10
 mirror = true
@@ -69,6 +71,7 @@ fn everything_is_read() {
     let [b, c] = config.peers.as_slice() else { panic!() };
     assert_eq!((b.key_mode, b.on_failure, b.lifetime), (KeyMode::Kernel, OnFailure::Drop, 3600));
     assert_eq!(b.public_key, public(2));
+    assert_eq!((b.profile, c.profile), (Profile::V2Kri, Profile::V2));
     assert_eq!((c.key_mode, c.on_failure, c.lifetime), (KeyMode::Helper, OnFailure::Deliver, 86_400));
     assert_eq!((b.epoch_packets, b.epoch_seconds), (Some(1000), Some(60)));
     assert_eq!((c.epoch_packets, c.epoch_seconds), (None, None));
@@ -76,6 +79,7 @@ fn everything_is_read() {
     let rules = &config.policy.rules;
     assert_eq!(rules.iter().map(|rule| rule.protocol).collect::<Vec<_>>(), [Some(6), Some(17), None]);
     assert_eq!(rules[0].accept, Some(mechanisms::V2 | mechanisms::V2_ENCRYPTED));
+    assert_eq!((rules[0].profile, rules[2].profile), (Some(Profile::V2Kri), None));
     assert_eq!((rules[0].sample, rules[0].mirror, rules[0].expiry), (Some(10), true, Some(0)));
     assert_eq!((rules[2].send, rules[2].accept, rules[2].expiry), (Mechanism::Pdm, None, None));
     assert_eq!(config.host.key_log, None);
@@ -132,8 +136,8 @@ const WRONG: &[(&str, &str, usize, &str, &str)] = &[
     ("private-key-file = \"/etc/pdmv2/private-key\"", "", 1, "host", "missing field `private-key-file`"),
     ("name = \"b\"", "name = \"b b\"", 7, "peer[1].name", "letters"),
     ("name = \"b\"", "name = \"\"", 7, "peer[1].name", "letters"),
-    ("name = \"c\"", "name = \"b\"", 19, "peer[2].name", "another peer is named"),
-    ("public-key = \"KEY_C\"", "public-key = \"KEY_B\"", 20, "peer[2].public-key", "has this key"),
+    ("name = \"c\"", "name = \"b\"", 20, "peer[2].name", "another peer is named"),
+    ("public-key = \"KEY_C\"", "public-key = \"KEY_B\"", 21, "peer[2].public-key", "has this key"),
     ("public-key = \"KEY_B\"", "public-key = \"AAAA\"", 8, "peer[1].public-key", "not a public key"),
     ("endpoint = \"[fd00::2]:4480\"", "endpoint = \"fd00::2\"", 9, "peer[1].endpoint", "not an address and port"),
     ("local = [\"fd00::1\"]", "local = []", 10, "peer[1].local", "1 to 32 prefixes"),
@@ -141,37 +145,45 @@ const WRONG: &[(&str, &str, usize, &str, &str)] = &[
     ("fd01::/64", "fd01::1/64", 11, "peer[1].remote", "did you mean fd01::/64"),
     ("fd01::/64", "fd01::/129", 11, "peer[1].remote", "over 128"),
     ("fd01::/64", "fe80::/10", 11, "peer[1].remote", "interface"),
-    ("remote = [\"fe80::/10\"]", "remote = [\"fd00::/8\"]", 23, "peer[2].remote", "overlaps fd00::2 of peer `b`"),
+    ("remote = [\"fe80::/10\"]", "remote = [\"fd00::/8\"]", 24, "peer[2].remote", "overlaps fd00::2 of peer `b`"),
     ("key-mode = \"kernel\"", "key-mode = \"both\"", 12, "peer[1].key-mode", "helper, kernel"),
-    ("on-failure = \"drop\"", "on-failure = \"reset\"", 13, "peer[1].on-failure", "deliver, drop"),
-    ("lifetime = 3600", "lifetime = 1", 14, "peer[1].lifetime", "not within 60"),
-    ("epoch-packets = 1000", "epoch-packets = 0", 15, "peer[1].epoch-packets", "not within 1 to 65535"),
-    ("epoch-packets = 1000", "epoch-packets = 65536", 15, "peer[1].epoch-packets", "not within 1 to 65535"),
-    ("epoch-seconds = 60", "epoch-seconds = 86401", 16, "peer[1].epoch-seconds", "not within 1 to 86400"),
-    ("epoch-seconds = 60", "epoch-seconds = \"1m\"", 16, "peer[1].epoch-seconds", "invalid type"),
-    ("flows-max = 1000", "flows-max = 0", 26, "policy.flows-max", "not within 1"),
-    ("flows-max = 1000", "flows-max = 1048577", 26, "policy.flows-max", "not within 1 to 1048576"),
-    ("flows-max = 1000", "pending-max = 65537", 26, "policy.pending-max", "not within 1 to 65536"),
-    ("flows-max = 1000", "associations-max = 0", 26, "policy.associations-max", "not within 1 to 65536"),
-    ("flows-max = 1000", "rest = 86401", 26, "policy.rest", "not within 1 to 86400"),
-    ("flows-max = 1000", "acquire-rate = 0", 26, "policy.acquire-rate", "not within 1 to 65536"),
-    ("flows-max = 1000", "event-rate = 0", 26, "policy.event-rate", "not within 1 to 65536"),
-    ("flows-max = 1000", "stranger-rate = 65537", 26, "policy.stranger-rate", "not within 1 to 65536"),
-    ("flows-max = 1000", "memory = -1", 26, "policy.memory", "invalid value"),
-    ("flows-max = 1000", "forbid-plain = 3", 26, "policy.forbid-plain", "expected a boolean"),
-    ("protocol = [\"tcp\", 17]", "protocol = [\"tpc\"]", 30, "rule[1].protocol", "`tpc` is not one of"),
-    ("protocol = [\"tcp\", 17]", "protocol = 256", 30, "rule[1].protocol", "0 to 255"),
-    ("protocol = [\"tcp\", 17]", "protocol = []", 30, "rule[1].protocol", "no protocol"),
-    ("protocol = [\"tcp\", 17]", "protocol = \"icmpv6\"", 31, "rule[1].remote-ports", "has no ports"),
-    ("\"1000-2000\"", "\"2000-1000\"", 31, "rule[1].remote-ports", "range of ports"),
-    ("\"1000-2000\"", "\"70000\"", 31, "rule[1].remote-ports", "range of ports"),
-    ("\"1000-2000\"", "70000", 31, "rule[1].remote-ports", "expected a number from 0 to 65535"),
-    ("direction = \"outbound\"", "direction = \"up\"", 32, "rule[1].direction", "outbound, inbound, both"),
-    ("send = \"v2-encrypted\"", "send = \"v3\"", 33, "rule[1].send", "none, pdm, v2, v2-encrypted"),
-    ("accept = [\"v2-encrypted\", \"v2\"]", "accept = [\"v1\"]", 34, "rule[1].accept", "`v1` is not one of"),
-    ("sample = 10", "sample = 0", 35, "rule[1].sample", "not within 1"),
-    ("send = \"pdm\"", "", 39, "rule[2]", "missing field `send`"),
-    ("flows-max = 1000", "forbid-plain = true", 40, "rule[2].send", "forbid-plain"),
+    ("profile = \"v2-kri\"", "profile = \"v3\"", 13, "peer[1].profile", "v2, v2-kri"),
+    ("on-failure = \"drop\"", "on-failure = \"reset\"", 14, "peer[1].on-failure", "deliver, drop"),
+    ("lifetime = 3600", "lifetime = 1", 15, "peer[1].lifetime", "not within 60"),
+    ("epoch-packets = 1000", "epoch-packets = 0", 16, "peer[1].epoch-packets", "not within 1 to 65535"),
+    ("epoch-packets = 1000", "epoch-packets = 65536", 16, "peer[1].epoch-packets", "not within 1 to 65535"),
+    ("epoch-seconds = 60", "epoch-seconds = 86401", 17, "peer[1].epoch-seconds", "not within 1 to 86400"),
+    ("epoch-seconds = 60", "epoch-seconds = \"1m\"", 17, "peer[1].epoch-seconds", "invalid type"),
+    ("flows-max = 1000", "flows-max = 0", 27, "policy.flows-max", "not within 1"),
+    ("flows-max = 1000", "flows-max = 1048577", 27, "policy.flows-max", "not within 1 to 1048576"),
+    ("flows-max = 1000", "pending-max = 65537", 27, "policy.pending-max", "not within 1 to 65536"),
+    ("flows-max = 1000", "associations-max = 0", 27, "policy.associations-max", "not within 1 to 65536"),
+    ("flows-max = 1000", "rest = 86401", 27, "policy.rest", "not within 1 to 86400"),
+    ("flows-max = 1000", "acquire-rate = 0", 27, "policy.acquire-rate", "not within 1 to 65536"),
+    ("flows-max = 1000", "event-rate = 0", 27, "policy.event-rate", "not within 1 to 65536"),
+    ("flows-max = 1000", "stranger-rate = 65537", 27, "policy.stranger-rate", "not within 1 to 65536"),
+    ("flows-max = 1000", "memory = -1", 27, "policy.memory", "invalid value"),
+    ("flows-max = 1000", "forbid-plain = 3", 27, "policy.forbid-plain", "expected a boolean"),
+    ("protocol = [\"tcp\", 17]", "protocol = [\"tpc\"]", 31, "rule[1].protocol", "`tpc` is not one of"),
+    ("protocol = [\"tcp\", 17]", "protocol = 256", 31, "rule[1].protocol", "0 to 255"),
+    ("protocol = [\"tcp\", 17]", "protocol = []", 31, "rule[1].protocol", "no protocol"),
+    ("protocol = [\"tcp\", 17]", "protocol = \"icmpv6\"", 32, "rule[1].remote-ports", "has no ports"),
+    ("\"1000-2000\"", "\"2000-1000\"", 32, "rule[1].remote-ports", "range of ports"),
+    ("\"1000-2000\"", "\"70000\"", 32, "rule[1].remote-ports", "range of ports"),
+    ("\"1000-2000\"", "70000", 32, "rule[1].remote-ports", "expected a number from 0 to 65535"),
+    ("direction = \"outbound\"", "direction = \"up\"", 33, "rule[1].direction", "outbound, inbound, both"),
+    ("send = \"v2-encrypted\"", "send = \"v3\"", 34, "rule[1].send", "none, pdm, v2, v2-encrypted"),
+    ("accept = [\"v2-encrypted\", \"v2\"]", "accept = [\"v1\"]", 36, "rule[1].accept", "`v1` is not one of"),
+    (
+        "send = \"v2-encrypted\"\nprofile = \"v2-kri\"",
+        "send = \"v2\"\nprofile = \"v4\"",
+        35,
+        "rule[1].profile",
+        "v2, v2-kri",
+    ),
+    ("sample = 10", "sample = 0", 37, "rule[1].sample", "not within 1"),
+    ("send = \"pdm\"", "", 41, "rule[2]", "missing field `send`"),
+    ("flows-max = 1000", "forbid-plain = true", 42, "rule[2].send", "forbid-plain"),
 ];
 
 #[test]

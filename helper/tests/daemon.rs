@@ -121,7 +121,7 @@ fn flow(local: u8, remote: u8) -> FlowId {
     FlowId { local: address(local), remote: address(remote), local_port: 1000, remote_port: 2000, protocol: 17 }
 }
 
-fn acquire(flow: FlowId, direction: KeyDirection, generation: u64, epoch: u16) -> KeyName {
+fn acquire(flow: FlowId, direction: KeyDirection, generation: u64, epoch: u32) -> KeyName {
     KeyName { association: "peer".into(), generation, direction, flow, epoch }
 }
 

@@ -2,13 +2,13 @@
 
 //! `association-set`, `association-del` and `association-get`.
 
-use super::attributes::{check_profile, prefix, Attribute, Attributes};
+use super::attributes::{prefix, profile, Attribute, Attributes};
 use super::write;
 use crate::association::{Association, Associations, EpochEnd, Name};
 use crate::limits::Limit;
 use crate::namespace::Namespace;
 use crate::proto::prefix::Prefix;
-use crate::proto::uapi::{attr, cmd, KeyMode, OnFailure, Profile, Rule, PREFIXES_MAX};
+use crate::proto::uapi::{attr, cmd, KeyMode, OnFailure, Rule, PREFIXES_MAX};
 use crate::secret::{was_sent_under, Held, Secrets};
 use crate::sys::genl::{Do, Dump, Records, Request, Writer};
 use crate::sys::time::{self, SECOND};
@@ -76,7 +76,7 @@ impl Do for Set {
         let attributes = Attributes::of(request, &RULES)?;
         let name_attribute = attributes.need(NAME)?;
         let name = name(&name_attribute)?;
-        check_profile(attributes.get(PROFILE))?;
+        let profile = profile(attributes.get(PROFILE));
         let local = prefixes(&attributes, LOCAL)?;
         let remote = prefixes(&attributes, REMOTE)?;
         let old = {
@@ -92,11 +92,14 @@ impl Do for Set {
         let key_mode = attributes.get(KEY_MODE).and_then(|a| KeyMode::from_u8(a.u8())).unwrap_or(KeyMode::Helper);
         let secrets = match &old {
             // What was sent under is remembered with the addresses it was sent from: others need another secret.
-            Some(old) if old.key_mode == key_mode && *old.local == *local => old.secrets.clone(),
+            Some(old) if old.key_mode == key_mode && old.profile == profile && *old.local == *local => {
+                old.secrets.clone()
+            }
             _ => Arc::new(Secrets::new()?, GFP_KERNEL_ACCOUNT)?,
         };
         let association = Association {
             name,
+            profile,
             key_mode,
             on_failure: attributes
                 .get(ON_FAILURE)
@@ -146,7 +149,7 @@ fn write_secret(m: &mut Writer, held: &Held, local: &[Prefix], now: u64) -> Resu
     m.u32(LIFETIME, u32::try_from(secret.ends_at.saturating_sub(now) / SECOND).unwrap_or(u32::MAX))?;
     m.u8(STATE, held.state as u8)?;
     m.flag(MAY_SEND, !was_sent_under(&secret.id, local))?;
-    m.u16(HIGHEST_EPOCH, secret.highest_epoch())
+    m.u32(HIGHEST_EPOCH, secret.highest_epoch())
 }
 
 impl Dump for Get {
@@ -168,7 +171,7 @@ impl Dump for Get {
             let Some(a) = association else { return Ok(()) };
             let written = records.record(|m| {
                 m.text(NAME, a.name.as_str())?;
-                m.u8(PROFILE, Profile::V2 as u8)?;
+                m.u8(PROFILE, a.profile as u8)?;
                 m.u8(KEY_MODE, a.key_mode as u8)?;
                 m.u8(ON_FAILURE, a.on_failure as u8)?;
                 m.u32(IFINDEX, a.ifindex)?;

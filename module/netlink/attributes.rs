@@ -5,7 +5,6 @@
 use crate::proto::flow_id::FlowId;
 use crate::proto::prefix::Prefix;
 use crate::proto::uapi::{attr, Kind, Profile, Rule};
-use crate::sys::errno;
 use crate::sys::genl::Request;
 use kernel::prelude::*;
 
@@ -211,14 +210,9 @@ pub(crate) fn prefix(attribute: &Attribute<'_>) -> Result<Prefix> {
         .ok_or_else(|| length.wrong(format_args!("the address has bits behind the prefix")))
 }
 
-/// Refuses a wire profile that flows do not have.
-pub(crate) fn check_profile(attribute: Option<Attribute<'_>>) -> Result {
-    match attribute {
-        Some(profile) if Profile::from_u8(profile.u8()) != Some(Profile::V2) => {
-            Err(profile.refuse("flows have profile v2 only", errno::eopnotsupp()))
-        }
-        _ => Ok(()),
-    }
+/// A wire profile; `v2` if there is none.
+pub(crate) fn profile(attribute: Option<Attribute<'_>>) -> Profile {
+    attribute.and_then(|profile| Profile::from_u8(profile.u8())).unwrap_or(Profile::V2)
 }
 
 /// A 5-tuple.

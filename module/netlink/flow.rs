@@ -31,10 +31,10 @@ fn write_flow(m: &mut Writer, id: &FlowId, flow: &Flow, pending: bool, now: u64)
         }
         if let Some(name) = protection.send_name() {
             m.u64(GENERATION, name.generation)?;
-            m.u16(SEND_EPOCH, name.epoch)?;
+            m.u32(SEND_EPOCH, name.epoch)?;
         }
         if let Some(name) = protection.receive_name() {
-            m.u16(RECEIVE_EPOCH, name.epoch)?;
+            m.u32(RECEIVE_EPOCH, name.epoch)?;
         }
     }
     m.flag(VERIFIED, measured.verified)?;

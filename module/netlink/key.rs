@@ -7,7 +7,7 @@ use super::attributes::{flow_id, Attributes};
 use crate::flow::Flow;
 use crate::key::FlowKey;
 use crate::namespace::Namespace;
-use crate::proto::receive::KeyName;
+use crate::proto::receive::{last_epoch, KeyName};
 use crate::proto::uapi::{attr, cmd, KeyDirection, KeyMode, Rule, NONCE_LEN};
 use crate::sys::errno;
 use crate::sys::genl::{Do, Request};
@@ -39,7 +39,12 @@ impl Do for Add {
         let direction = KeyDirection::from_u8(direction.u8()).ok_or(EINVAL)?;
         let flow_attribute = attributes.need(FLOW)?;
         let id = flow_id(&flow_attribute)?;
-        let name = KeyName { generation: generation.u64(), epoch: attributes.need(EPOCH)?.u16() };
+        let epoch = attributes.need(EPOCH)?;
+        let name = KeyName { generation: generation.u64(), epoch: epoch.u32() };
+        let last = last_epoch(held.secret.profile);
+        if name.epoch > last {
+            return Err(epoch.wrong(format_args!("the last epoch is {last}")));
+        }
         let raw = attributes.need(KEY)?;
         if Some(raw.bytes().len()) != held.secret.suite.key_len() {
             return Err(raw.wrong(format_args!("not as long as the keys of the suite")));

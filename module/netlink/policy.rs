@@ -2,7 +2,7 @@
 
 //! `policy-set` and `policy-get`.
 
-use super::attributes::{check_profile, prefix, Attribute, Attributes};
+use super::attributes::{prefix, profile, Attribute, Attributes};
 use super::write;
 use crate::limits::Limit;
 use crate::namespace::Namespace;
@@ -32,7 +32,6 @@ fn ports(rule: &Attributes<'_>, first: u16, last: u16) -> Result<(u16, u16)> {
 fn rule(attribute: &Attribute<'_>, now: u64) -> Result<Rule> {
     use attr::rule::*;
     let inside = attribute.nest(&RULES)?;
-    check_profile(inside.get(PROFILE))?;
     let send = inside.need(SEND)?;
     let send = Mechanism::from_u8(send.u8()).ok_or_else(|| send.wrong(format_args!("no such mechanism")))?;
     let own = if send == Mechanism::None { 0 } else { mechanism_bit(send) };
@@ -45,6 +44,7 @@ fn rule(attribute: &Attribute<'_>, now: u64) -> Result<Rule> {
         remote_ports: ports(&inside, REMOTE_PORT_FIRST, REMOTE_PORT_LAST)?,
         direction: inside.get(DIRECTION).map_or(rule_direction::OUTBOUND | rule_direction::INBOUND, |a| a.u8()),
         send,
+        profile: profile(inside.get(PROFILE)),
         accept: inside.get(ACCEPT).map_or(own, |a| a.u8() & !mechanisms::NONE),
         sample: inside.get(SAMPLE).map_or(1, |a| a.u32()),
         mirror: inside.flag(MIRROR),
@@ -111,6 +111,7 @@ fn write_rule(m: &mut Writer, rule: &Rule, hits: u64, now: u64) -> Result {
     }
     m.u8(DIRECTION, rule.direction)?;
     m.u8(SEND, rule.send as u8)?;
+    m.u8(PROFILE, rule.profile as u8)?;
     m.u8(ACCEPT, rule.accept)?;
     m.u32(SAMPLE, rule.sample)?;
     m.flag(MIRROR, rule.mirror)?;

@@ -66,7 +66,7 @@ impl Do for Add {
             }
         }
         let lifetime = attributes.need(LIFETIME)?.u32();
-        let secret = Secret::new(generation.u64(), id, suite, lifetime, prk, time::since_boot())?;
+        let secret = Secret::new(generation.u64(), id, suite, association.profile, lifetime, prk, time::since_boot())?;
         association.secrets.add(secret).map_err(|error| {
             let why = if error == ENOSPC { "two secrets live already" } else { "not newer than the secrets that live" };
             generation.refuse(why, error)

@@ -48,8 +48,8 @@ impl Packet<'_> {
 /// What an option says; what its mechanism lacks is 0.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Said<'a> {
-    /// Epoch it is sealed under.
-    pub(crate) epoch: u16,
+    /// Epoch, or Kri, it is sealed under.
+    pub(crate) epoch: u32,
     /// PSN of its packet.
     pub(crate) psntp: u16,
     /// Packets its host sent.
@@ -146,7 +146,7 @@ pub(crate) fn option_rx(packet: &Packet<'_>, said: &Said<'_>, found: &Found) {
 
 /// A packet went without an option, or its option was ignored, which named this epoch and PSN.
 #[cold]
-pub(crate) fn drop(packet: &Packet<'_>, why: Why, (epoch, psntp): (u16, u16)) {
+pub(crate) fn drop(packet: &Packet<'_>, why: Why, (epoch, psntp): (u32, u16)) {
     let (kind, reason, packets) = match why {
         Why::Skipped(reason, packets) => (DropKind::Skipped, reason as u8, packets),
         Why::Refused(reason) => (DropKind::Refused, reason as u8, 1),

@@ -6,30 +6,21 @@
 //! The first try is the Kri that is most likely. The second goes round what else it may be, one for each packet that
 //! failed, so that no packet costs more than [`TRIES`] tag checks however far the sender is.
 
-use super::receive::TRIES;
-use super::window::{Seen, Window};
+use super::receive::{KeyName, TRIES};
+use super::window::Window;
 
 /// How far ahead of the current Kri is looked, "after repeated failures Kri + 1..16".
 pub const AHEAD: u32 = 16;
 /// Packets in a row that failed before that.
 pub const REPEATED: u8 = 4;
 
-/// A secret's generation and a Kri under it: what a flow key belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct KriName {
-    /// Generation of the secret.
-    pub generation: u64,
-    /// 32-bit key rotation index.
-    pub kri: u32,
-}
-
 /// What a flow has received under.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Standing {
     /// The newest key an option authenticated under.
-    pub current: Option<KriName>,
+    pub current: Option<KeyName>,
     /// The one before it, if it is still held.
-    pub previous: Option<KriName>,
+    pub previous: Option<KeyName>,
 }
 
 /// How the search for a flow's Kri goes.
@@ -52,7 +43,7 @@ impl KriSearch {
     ///
     /// `generations` are those that may be received, newest first, 0 for none. A generation older than the current one is
     /// tried only as the previous key.
-    pub fn plan(&self, standing: Standing, generations: &[u64], flag: bool) -> [Option<KriName>; TRIES] {
+    pub fn plan(&self, standing: Standing, generations: &[u64], flag: bool) -> [Option<KeyName>; TRIES] {
         let first = near(standing, generations).find(|name| fits(name, generations, flag));
         let others = || near(standing, generations).filter(|name| fits(name, generations, flag)).skip(1);
         let ahead = || far(standing, generations).filter(|name| fits(name, generations, flag));
@@ -87,30 +78,30 @@ impl KriSearch {
 }
 
 /// Whether a key may be received under and has this F.
-fn fits(name: &KriName, generations: &[u64], flag: bool) -> bool {
-    name.generation != 0 && flag_of(name.kri) == flag && generations.contains(&name.generation)
+fn fits(name: &KeyName, generations: &[u64], flag: bool) -> bool {
+    name.generation != 0 && flag_of(name.epoch) == flag && generations.contains(&name.generation)
 }
 
 /// "The receiver tries current, then current ± 1 by F", the start of a newer generation, and the previous key.
-fn near(standing: Standing, generations: &[u64]) -> impl Iterator<Item = KriName> + '_ {
+fn near(standing: Standing, generations: &[u64]) -> impl Iterator<Item = KeyName> + '_ {
     let current = standing.current;
-    let at = move |kri: Option<u32>| Some(KriName { generation: current?.generation, kri: kri? });
-    let next = at(current.and_then(|name| name.kri.checked_add(1)));
-    let before = at(current.and_then(|name| name.kri.checked_sub(1)));
+    let at = move |kri: Option<u32>| Some(KeyName { generation: current?.generation, epoch: kri? });
+    let next = at(current.and_then(|name| name.epoch.checked_add(1)));
+    let before = at(current.and_then(|name| name.epoch.checked_sub(1)));
     // "Flows start at Kri 0." What steps early may have come to 1 before anything arrives.
     let starts = newer(standing, generations)
-        .flat_map(|generation| [0, 1].into_iter().map(move |kri| KriName { generation, kri }));
+        .flat_map(|generation| [0, 1].into_iter().map(move |epoch| KeyName { generation, epoch }));
     let before = before.filter(|name| Some(*name) != standing.previous);
     [current, next].into_iter().flatten().chain(starts).chain([standing.previous, before].into_iter().flatten())
 }
 
 /// Kris further ahead, of the current generation and of newer ones.
-fn far(standing: Standing, generations: &[u64]) -> impl Iterator<Item = KriName> + '_ {
+fn far(standing: Standing, generations: &[u64]) -> impl Iterator<Item = KeyName> + '_ {
     let current = standing.current.into_iter();
-    let starts = newer(standing, generations).map(|generation| KriName { generation, kri: 0 });
+    let starts = newer(standing, generations).map(|generation| KeyName { generation, epoch: 0 });
     current.chain(starts).flat_map(|from| {
-        let kris = (2..=AHEAD).filter_map(move |step| from.kri.checked_add(step));
-        kris.map(move |kri| KriName { kri, ..from })
+        let kris = (2..=AHEAD).filter_map(move |step| from.epoch.checked_add(step));
+        kris.map(move |epoch| KeyName { epoch, ..from })
     })
 }
 
@@ -121,60 +112,37 @@ fn newer(standing: Standing, generations: &[u64]) -> impl Iterator<Item = u64> +
 }
 
 /// "The replay window runs over the decrypted PSNTP." PSNs wrap within a Kri, but a Kri has fewer options than half of
-/// them: which of two is ahead is always certain.
-#[derive(Clone, Debug, Default)]
-pub struct PsnWindow {
-    window: Window,
-    /// The highest PSN seen, extended to 64 bits; 0 when none was.
-    highest: u64,
-}
-
-impl PsnWindow {
-    /// The extended PSN that is nearest to the highest seen. It begins beyond 2^16, so that there is room below.
-    fn extend(&self, psn: u16) -> u64 {
-        match self.highest {
-            0 => 0x1_0000 + u64::from(psn),
-            highest => highest.wrapping_add_signed(i64::from(psn.wrapping_sub(highest as u16) as i16)),
-        }
-    }
-
-    /// What is known of a PSN.
-    pub fn check(&self, psn: u16) -> Seen {
-        self.window.check(self.extend(psn))
-    }
-
-    /// Records a PSN and returns what was known of it; anything but [`Seen::New`] changes nothing.
-    pub fn mark(&mut self, psn: u16) -> Seen {
-        let seq = self.extend(psn);
-        let seen = self.window.mark(seq);
-        if seen == Seen::New {
-            self.highest = self.highest.max(seq);
-        }
-        seen
+/// them: which of two is ahead is always certain. This is the extended PSN that is nearest to the highest a window has seen;
+/// the first lies beyond 2^16, so that there is room below.
+pub fn extended(window: &Window, psn: u16) -> u64 {
+    match window.highest() {
+        None => 0x1_0000 + u64::from(psn),
+        Some(highest) => highest.wrapping_add_signed(i64::from(psn.wrapping_sub(highest as u16) as i16)),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::random15::LENGTH;
+    use super::super::window::Seen;
     use super::*;
     use proptest::prelude::*;
 
     extern crate std;
     use std::vec;
 
-    const fn name(generation: u64, kri: u32) -> KriName {
-        KriName { generation, kri }
+    const fn name(generation: u64, kri: u32) -> KeyName {
+        KeyName { generation, epoch: kri }
     }
 
-    fn standing(current: Option<KriName>, previous: Option<KriName>) -> Standing {
+    fn standing(current: Option<KeyName>, previous: Option<KeyName>) -> Standing {
         Standing { current, previous }
     }
 
     #[test]
     fn first_plans() {
         let (c, p) = (|kri| Some(name(1, kri)), |kri| Some(name(1, kri)));
-        let table: [(&str, Standing, &[u64], bool, [Option<KriName>; TRIES]); 14] = [
+        let table: [(&str, Standing, &[u64], bool, [Option<KeyName>; TRIES]); 14] = [
             ("nothing received: Kri 0", standing(None, None), &[1, 0], false, [c(0), None]),
             ("nothing received, F set: Kri 1", standing(None, None), &[1, 0], true, [c(1), None]),
             ("of two generations the newer first", standing(None, None), &[2, 1], false, [Some(name(2, 0)), c(0)]),
@@ -200,11 +168,11 @@ mod tests {
         search: &mut KriSearch,
         standing: Standing,
         generations: &[u64],
-        sent: KriName,
+        sent: KeyName,
         most: usize,
     ) -> Option<usize> {
         (1..=most).find(|_| {
-            let tries = search.plan(standing, generations, flag_of(sent.kri));
+            let tries = search.plan(standing, generations, flag_of(sent.epoch));
             let opened = tries.contains(&Some(sent));
             if opened {
                 search.authenticated();
@@ -268,9 +236,23 @@ mod tests {
             assert_eq!(search.plan(standing, &[1, 0], false), [Some(name(1, 6)), None]);
             search.failed();
         }
-        assert!(search.looks_ahead() && search.plan(standing, &[1, 0], false)[1].is_some_and(|n| n.kri > 7));
+        assert!(search.looks_ahead() && search.plan(standing, &[1, 0], false)[1].is_some_and(|n| n.epoch > 7));
         search.authenticated();
         assert!(!search.looks_ahead());
+    }
+
+    /// A window over PSNs.
+    #[derive(Default)]
+    struct PsnWindow(Window);
+
+    impl PsnWindow {
+        fn check(&self, psn: u16) -> Seen {
+            self.0.check(extended(&self.0, psn))
+        }
+
+        fn mark(&mut self, psn: u16) -> Seen {
+            self.0.mark(extended(&self.0, psn))
+        }
     }
 
     #[test]
@@ -324,15 +306,15 @@ mod tests {
             flag: bool,
         ) {
             let current = current.map(|(generation, kri)| name(generation, kri));
-            let previous = current.and_then(|n| Some(name(n.generation, n.kri.checked_sub(back).filter(|_| back > 0)?)));
+            let previous = current.and_then(|n| Some(name(n.generation, n.epoch.checked_sub(back).filter(|_| back > 0)?)));
             let mut search = KriSearch::default();
             (0..failures).for_each(|_| search.failed());
             let tries = search.plan(standing(current, previous), &generations, flag);
             for name in tries.into_iter().flatten() {
-                prop_assert_eq!(flag_of(name.kri), flag);
+                prop_assert_eq!(flag_of(name.epoch), flag);
                 prop_assert!(name.generation > 0 && generations.contains(&name.generation));
-                let base = current.filter(|c| c.generation == name.generation).map_or(0, |c| c.kri);
-                prop_assert!(name.kri <= base.saturating_add(AHEAD));
+                let base = current.filter(|c| c.generation == name.generation).map_or(0, |c| c.epoch);
+                prop_assert!(name.epoch <= base.saturating_add(AHEAD));
             }
             prop_assert!(tries[0].is_none() || tries[0] != tries[1]);
         }

@@ -4,7 +4,7 @@
 
 use super::flow_id::{FlowId, ICMPV6, TCP, UDP};
 use super::prefix::{is_loopback, is_multicast, Prefix};
-use super::uapi::{mechanisms, rule_direction, Mechanism};
+use super::uapi::{mechanisms, rule_direction, Mechanism, Profile};
 
 /// Seconds after which a rule made without an expiry stops by itself.
 pub const DEFAULT_EXPIRY_S: u32 = 3600;
@@ -26,6 +26,8 @@ pub struct Rule {
     pub direction: u8,
     /// What to send.
     pub send: Mechanism,
+    /// Wire profile of plain `v2` options.
+    pub profile: Profile,
     /// Bits of [`mechanisms`]: what to accept.
     pub accept: u8,
     /// Send the option in every Nth packet, at least 1.
@@ -128,6 +130,7 @@ pub(super) mod tests {
         local_ports: (0, u16::MAX),
         remote_ports: (0, u16::MAX),
         direction: rule_direction::OUTBOUND | rule_direction::INBOUND,
+        profile: Profile::V2,
         send: Mechanism::V2Encrypted,
         accept: mechanisms::V2_ENCRYPTED,
         sample: 1,

@@ -6,7 +6,8 @@
 //! next epoch, any higher epoch, or another generation's. A candidate is adopted only by a packet that authenticates, and
 //! the next epoch's is pushed out by nothing but the step, so that forged epochs do not get in its way.
 
-use super::uapi::{Refusal, EPOCH_MAX};
+use super::kri_receive::{extended, KriSearch, Standing};
+use super::uapi::{Profile, Refusal, EPOCH_MAX};
 use super::window::{Seen, Window};
 
 /// Generations of one association that may be accepted at a time.
@@ -16,16 +17,17 @@ pub const TRIES: usize = 2;
 
 /// Attempts at keys not held that a flow may make at once ...
 const BURST: u8 = 4;
-/// ... and how soon it earns another, ns.
-const REFILL_NS: u64 = 250_000_000;
+/// ... and how soon it earns another, ms.
+const REFILL_MS: u32 = 250;
+const MILLISECOND: u64 = 1_000_000;
 
 /// A secret's generation and an epoch under it: what a flow key belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct KeyName {
     /// Generation of the secret.
     pub generation: u64,
-    /// 12-bit epoch.
-    pub epoch: u16,
+    /// 12-bit epoch, or 32-bit Kri in profile `v2-kri`.
+    pub epoch: u32,
 }
 
 /// A key held, with what was received under it.
@@ -38,14 +40,39 @@ pub struct Slot<K> {
     window: Window,
 }
 
+impl<K> Slot<K> {
+    /// The place of a PSN in the key's window. An epoch ends when its PSNs wrap; a Kri does not.
+    fn seq(&self, profile: Profile, psn: u16) -> u64 {
+        match profile {
+            Profile::V2 => u64::from(psn),
+            Profile::V2Kri => extended(&self.window, psn),
+        }
+    }
+
+    fn seen(&self, profile: Profile, psn: u16) -> Seen {
+        self.window.check(self.seq(profile, psn))
+    }
+}
+
+/// The last epoch, or Kri, of a secret.
+pub const fn last_epoch(profile: Profile) -> u32 {
+    match profile {
+        Profile::V2 => EPOCH_MAX as u32,
+        Profile::V2Kri => u32::MAX,
+    }
+}
+
 /// The receive key in use, and what every flow with one remembers.
 #[derive(Debug)]
 pub struct Receiver<K> {
     current: Option<Slot<K>>,
-    refilled_at: u64,
+    /// Monotonic time, ms; wraps after 49 days.
+    refilled_at: u32,
     tokens: u8,
     /// The previous key was given up for good: nothing older than the current one is taken any more.
     closed: bool,
+    /// Where the search for a Kri stands.
+    pub search: KriSearch,
 }
 
 /// The keys beside the one in use. A flow that rests does without.
@@ -59,7 +86,7 @@ pub struct Others<K> {
 
 impl<K> Default for Receiver<K> {
     fn default() -> Self {
-        Self { current: None, refilled_at: 0, tokens: BURST, closed: false }
+        Self { current: None, refilled_at: 0, tokens: BURST, closed: false, search: KriSearch::default() }
     }
 }
 
@@ -74,6 +101,7 @@ impl<K> Default for Others<K> {
 pub struct Keys<'a, K> {
     held: &'a mut Receiver<K>,
     others: Option<&'a mut Others<K>>,
+    profile: Profile,
 }
 
 /// Where a slot is held.
@@ -114,9 +142,9 @@ impl<K> Receiver<K> {
         self.current.as_mut().map(|slot| &mut slot.key)
     }
 
-    /// With the keys beside it, if there are any.
-    pub fn with<'a>(&'a mut self, others: Option<&'a mut Others<K>>) -> Keys<'a, K> {
-        Keys { held: self, others }
+    /// With the keys beside it, if there are any. What is held is of one profile.
+    pub fn with<'a>(&'a mut self, others: Option<&'a mut Others<K>>, profile: Profile) -> Keys<'a, K> {
+        Keys { held: self, others, profile }
     }
 
     /// The flow rests: the caller drops the keys beside the current one. What was accepted under the previous key could
@@ -132,9 +160,10 @@ impl<K> Receiver<K> {
 
     /// Whether an attempt at a key not held is within the flow's budget at `now` (monotonic ns); takes from it.
     pub fn may_attempt(&mut self, now: u64) -> bool {
-        let earned = now.saturating_sub(self.refilled_at) / REFILL_NS;
+        let now = (now / MILLISECOND) as u32;
+        let earned = now.wrapping_sub(self.refilled_at) / REFILL_MS;
         if earned > 0 {
-            self.tokens = u8::try_from(earned.saturating_add(u64::from(self.tokens))).unwrap_or(BURST).min(BURST);
+            self.tokens = u8::try_from(earned.saturating_add(u32::from(self.tokens))).unwrap_or(BURST).min(BURST);
             self.refilled_at = now;
         }
         match self.tokens.checked_sub(1) {
@@ -187,7 +216,7 @@ impl<K> Keys<'_, K> {
 
     /// The epoch after the current one, if there is one.
     pub fn next_name(&self) -> Option<KeyName> {
-        let current = self.current().filter(|current| usize::from(current.epoch) < EPOCH_MAX)?;
+        let current = self.current().filter(|current| current.epoch < last_epoch(self.profile))?;
         Some(KeyName { epoch: current.epoch.saturating_add(1), ..current })
     }
 
@@ -204,8 +233,8 @@ impl<K> Keys<'_, K> {
 
     /// "Epochs below highest authenticated - 1 are refused before any key is derived or requested." A generation older
     /// than the current one is refused too: such a key is not live here, or it would be held.
-    fn is_stale(&self, name: KeyName) -> bool {
-        let kept = u16::from(!self.held.closed);
+    pub fn is_stale(&self, name: KeyName) -> bool {
+        let kept = u32::from(!self.held.closed);
         self.current().is_some_and(|current| {
             name.generation < current.generation
                 || (name.generation == current.generation && name.epoch.saturating_add(kept) < current.epoch)
@@ -215,7 +244,7 @@ impl<K> Keys<'_, K> {
     /// The keys held that may have sealed an option of this epoch and PSN, at most [`TRIES`].
     ///
     /// `generations` are those of the association that may be received.
-    pub fn plan(&self, generations: &[u64], epoch: u16, psn: u16) -> Plan {
+    pub fn plan(&self, generations: &[u64], epoch: u32, psn: u16) -> Plan {
         let mut plan = Plan { tries: [None; TRIES], replayed: false, seen: None };
         let mut free = plan.tries.iter_mut();
         for (place, slot) in self.slots() {
@@ -225,7 +254,7 @@ impl<K> Keys<'_, K> {
             if matches!(place, Place::Next | Place::Candidate(_)) && self.is_stale(slot.name) {
                 continue;
             }
-            match slot.window.check(u64::from(psn)) {
+            match slot.seen(self.profile, psn) {
                 Seen::New => {
                     if let Some(place) = free.next() {
                         *place = Some(slot.name);
@@ -247,7 +276,7 @@ impl<K> Keys<'_, K> {
     ///
     /// # Errors
     /// Why there is none: [`Refusal::StaleEpoch`], or [`Refusal::NoKey`] if all are held or there is no generation.
-    pub fn missing(&self, generations: &[u64], epoch: u16) -> Result<KeyName, Refusal> {
+    pub fn missing(&self, generations: &[u64], epoch: u32) -> Result<KeyName, Refusal> {
         let current = self.current().map(|name| name.generation);
         let first = generations.iter().filter(|g| Some(**g) == current);
         let others = generations.iter().filter(|g| Some(**g) != current);
@@ -315,9 +344,23 @@ impl<K> Keys<'_, K> {
                 place = Place::Previous;
             }
         }
+        let profile = self.profile;
         if let Some(slot) = self.at_mut(place) {
-            slot.window.mark(u64::from(psn));
+            let seq = slot.seq(profile, psn);
+            slot.window.mark(seq);
         }
+    }
+
+    /// What is known of a PSN under a key held; in profile `v2-kri` it is asked once the option is open.
+    pub fn seen(&self, name: KeyName, psn: u16) -> Option<Seen> {
+        let (_, slot) = self.slots().find(|(_, slot)| slot.name == name)?;
+        Some(slot.seen(self.profile, psn))
+    }
+
+    /// What a search for a Kri starts from.
+    pub fn standing(&self) -> Standing {
+        let name = |place| self.at(place).map(|slot| slot.name);
+        Standing { current: name(Place::Current), previous: name(Place::Previous) }
     }
 
     /// Drops every key of a generation.
@@ -343,7 +386,7 @@ impl<K> Keys<'_, K> {
 mod tests {
     use super::*;
 
-    const fn name(generation: u64, epoch: u16) -> KeyName {
+    const fn name(generation: u64, epoch: u32) -> KeyName {
         KeyName { generation, epoch }
     }
 
@@ -353,7 +396,7 @@ mod tests {
 
     impl Held {
         fn keys(&mut self) -> Keys<'_, u32> {
-            self.0.with(Some(&mut self.1))
+            self.0.with(Some(&mut self.1), Profile::V2)
         }
 
         fn install(&mut self, name: KeyName, key: u32) -> Result<(), u32> {
@@ -364,11 +407,11 @@ mod tests {
             self.keys().authenticated(name, psn);
         }
 
-        fn plan(&mut self, generations: &[u64], epoch: u16, psn: u16) -> Plan {
+        fn plan(&mut self, generations: &[u64], epoch: u32, psn: u16) -> Plan {
             self.keys().plan(generations, epoch, psn)
         }
 
-        fn missing(&mut self, generations: &[u64], epoch: u16) -> Result<KeyName, Refusal> {
+        fn missing(&mut self, generations: &[u64], epoch: u32) -> Result<KeyName, Refusal> {
             self.keys().missing(generations, epoch)
         }
 
@@ -388,7 +431,7 @@ mod tests {
 
     #[test]
     fn plans() {
-        let table: [(&str, &[KeyName], &[u64], u16, u16, Plan); 4] = [
+        let table: [(&str, &[KeyName], &[u64], u32, u16, Plan); 4] = [
             ("nothing held", &[], &[1], 0, 5, Plan { tries: [None, None], replayed: false, seen: None }),
             (
                 "held and new",
@@ -422,7 +465,7 @@ mod tests {
 
     #[test]
     fn missing_keys() {
-        let table: [(&str, &[KeyName], &[u64], u16, Result<KeyName, Refusal>); 10] = [
+        let table: [(&str, &[KeyName], &[u64], u32, Result<KeyName, Refusal>); 10] = [
             ("nothing held", &[], &[1], 0, Ok(name(1, 0))),
             ("nothing held, two generations: the newest", &[], &[2, 1], 0, Ok(name(2, 0))),
             ("no generation", &[], &[], 0, Err(Refusal::NoKey)),
@@ -537,19 +580,47 @@ mod tests {
         assert_eq!(r.plan(&[1], 4, 11).tries, [Some(name(1, 4)), None]);
     }
 
+    /// Of profile `v2-kri`: PSNs wrap under one key, Kri goes beyond 4095, and a key found ahead leaves the next one's alone.
+    #[test]
+    fn keys_of_a_kri() {
+        let mut r = Held::default();
+        let install = |r: &mut Held, name| r.0.with(Some(&mut r.1), Profile::V2Kri).install(name, 5).unwrap();
+        let base = 5000;
+        install(&mut r, name(1, base));
+        let mut keys = r.0.with(Some(&mut r.1), Profile::V2Kri);
+        for psn in [65534, 65535, 0, 1] {
+            assert_eq!(keys.seen(name(1, base), psn), Some(Seen::New), "{psn}");
+            keys.authenticated(name(1, base), psn);
+            assert_eq!(keys.seen(name(1, base), psn), Some(Seen::Duplicate), "{psn}");
+        }
+        assert_eq!(keys.seen(name(1, base), 65533), Some(Seen::New));
+        assert_eq!(keys.seen(name(1, base + 1), 2), None);
+        assert_eq!(keys.next_name(), Some(name(1, base + 1)));
+        for ahead in [1, 4, 6] {
+            install(&mut r, name(1, base + ahead));
+        }
+        let mut keys = r.0.with(Some(&mut r.1), Profile::V2Kri);
+        assert!(keys.holds(name(1, base + 1)) && keys.holds(name(1, base + 6)) && !keys.holds(name(1, base + 4)));
+        keys.authenticated(name(1, base + 6), 9);
+        let standing = Standing { current: Some(name(1, base + 6)), previous: Some(name(1, base)) };
+        assert_eq!((keys.standing(), keys.is_stale(name(1, base + 4))), (standing, true));
+        assert_eq!(keys.seen(name(1, base), 0), Some(Seen::Duplicate), "its window stays");
+    }
+
     #[test]
     fn without_room_for_others_no_key_is_taken() {
         let mut r = Receiver::<u32>::default();
-        assert_eq!(r.with(None).install(name(1, 0), 5), Err(5));
-        assert_eq!(r.with(None).missing(&[1], 0), Ok(name(1, 0)));
+        assert_eq!(r.with(None, Profile::V2).install(name(1, 0), 5), Err(5));
+        assert_eq!(r.with(None, Profile::V2).missing(&[1], 0), Ok(name(1, 0)));
     }
 
     #[test]
     fn attempts_are_limited_and_earned_back() {
         let mut r = Receiver::<u32>::default();
-        let now = 10 * REFILL_NS;
+        let refill = u64::from(REFILL_MS) * MILLISECOND;
+        let now = 10 * refill;
         assert_eq!((0..10).filter(|_| r.may_attempt(now)).count(), usize::from(BURST));
-        assert!(r.may_attempt(now + REFILL_NS));
-        assert!(!r.may_attempt(now + REFILL_NS));
+        assert!(r.may_attempt(now + refill));
+        assert!(!r.may_attempt(now + refill));
     }
 }

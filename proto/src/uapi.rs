@@ -919,7 +919,7 @@ pub mod attr {
         pub const STATE: u16 = 9;
         /// This secret was never sent under from these local prefixes since the module was loaded.
         pub const MAY_SEND: u16 = 10;
-        /// Highest epoch sent under so far, over all flows.
+        /// Highest epoch, or Kri, sent under so far, over all flows.
         pub const HIGHEST_EPOCH: u16 = 11;
 
         /// Bounds of each attribute, by number.
@@ -935,7 +935,7 @@ pub mod attr {
             Rule { name: "prk", kind: Kind::Binary, least: 0, most: 64 },
             Rule { name: "state", kind: Kind::U8, least: 0, most: 255 },
             Rule { name: "may-send", kind: Kind::Flag, least: 0, most: 0 },
-            Rule { name: "highest-epoch", kind: Kind::U16, least: 0, most: 65535 },
+            Rule { name: "highest-epoch", kind: Kind::U32, least: 0, most: 4294967295 },
         ];
     }
 
@@ -951,7 +951,7 @@ pub mod attr {
         pub const DIRECTION: u16 = 3;
         /// `flow`.
         pub const FLOW: u16 = 4;
-        /// `epoch`.
+        /// At most epoch-max; Kri, in profile v2-kri, may be any.
         pub const EPOCH: u16 = 5;
         /// AEAD key (requests only).
         pub const KEY: u16 = 6;
@@ -965,7 +965,7 @@ pub mod attr {
             Rule { name: "generation", kind: Kind::U64, least: 0, most: 18446744073709551615 },
             Rule { name: "direction", kind: Kind::U8, least: 0, most: 1 },
             Rule { name: "flow", kind: Kind::Nest, least: 0, most: 0 },
-            Rule { name: "epoch", kind: Kind::U16, least: 0, most: 4095 },
+            Rule { name: "epoch", kind: Kind::U32, least: 0, most: 4294967295 },
             Rule { name: "key", kind: Kind::Binary, least: 0, most: 32 },
             Rule { name: "base-nonce", kind: Kind::Binary, least: 12, most: 12 },
         ];
@@ -1003,7 +1003,7 @@ pub mod attr {
         pub const EXPIRY: u16 = 13;
         /// Packets this rule decided (answers only).
         pub const HITS: u16 = 14;
-        /// Of plain options, as nothing on the wire tells; absent means v2. Encrypted ones follow their association. Refused with EOPNOTSUPP where the module does not have it.
+        /// Of plain options, as nothing on the wire tells; absent means v2. Encrypted ones follow their association.
         pub const PROFILE: u16 = 15;
 
         /// Bounds of each attribute, by number.
@@ -1136,8 +1136,8 @@ pub mod attr {
             Rule { name: "received-mechanism", kind: Kind::U8, least: 0, most: 255 },
             Rule { name: "association", kind: Kind::Text, least: 0, most: 65535 },
             Rule { name: "generation", kind: Kind::U64, least: 0, most: 18446744073709551615 },
-            Rule { name: "send-epoch", kind: Kind::U16, least: 0, most: 65535 },
-            Rule { name: "receive-epoch", kind: Kind::U16, least: 0, most: 65535 },
+            Rule { name: "send-epoch", kind: Kind::U32, least: 0, most: 4294967295 },
+            Rule { name: "receive-epoch", kind: Kind::U32, least: 0, most: 4294967295 },
             Rule { name: "verified", kind: Kind::Flag, least: 0, most: 0 },
             Rule { name: "pending", kind: Kind::Flag, least: 0, most: 0 },
             Rule { name: "packets-out", kind: Kind::Uint, least: 0, most: 0 },

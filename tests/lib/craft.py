@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only OR MIT
 """Packets made by hand, put on the wire by a packet socket, with options sealed by the tests' own key schedule."""
 
+import dataclasses
 import ipaddress
 import socket
 import struct
@@ -97,6 +98,17 @@ class Crafted(Wire):
         clear = option.write_clear(fields)
         interior = option.write_interior(fields)
         return clear + schedule.seal(secret.suite, key, base_nonce, fields.psntp, option.aad(clear), interior)
+
+    def sealed_kri(self, kri, random, psn=None, secret=None, flag=None):
+        """Likewise of profile `v2-kri`, under this Kri and with this 15-bit field."""
+        secret = secret or self.secret
+        fields = self.fields(random=random, flag=kri % 2 if flag is None else flag)
+        if psn is not None:
+            fields = dataclasses.replace(fields, psntp=psn)
+        key, base_nonce = secret.flow_key(kri, self.flow)
+        clear = option.write_kri_clear(fields)
+        interior = option.write_kri_interior(fields)
+        return clear + schedule.seal(secret.suite, key, base_nonce, random, option.aad(clear), interior)
 
     def plain(self, fields=None):
         """The body of a plain `v2` option."""

@@ -13,7 +13,7 @@ mod rule;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use pdmv2_proto::uapi::{KeyMode, OnFailure};
+use pdmv2_proto::uapi::{KeyMode, OnFailure, Profile};
 use toml::Spanned;
 
 pub use error::ConfigError;
@@ -72,6 +72,8 @@ pub struct Peer {
     pub local: Vec<Prefix>,
     /// Its addresses.
     pub remote: Vec<Prefix>,
+    /// Wire profile that is preferred in a negotiation; the other will do.
+    pub profile: Profile,
     /// Who derives flow keys.
     pub key_mode: KeyMode,
     /// What becomes of packets whose option fails authentication.

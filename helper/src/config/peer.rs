@@ -2,7 +2,7 @@
 
 //! Peers of a configuration, and the rules they keep among themselves.
 
-use pdmv2_proto::uapi::{KeyMode, OnFailure, EPOCH_PACKETS_MAX, EPOCH_SECONDS_MAX, NAME_MAX, PREFIXES_MAX};
+use pdmv2_proto::uapi::{KeyMode, OnFailure, Profile, EPOCH_PACKETS_MAX, EPOCH_SECONDS_MAX, NAME_MAX, PREFIXES_MAX};
 use toml::Spanned;
 
 use super::error::ConfigError;
@@ -67,6 +67,10 @@ fn peer(source: &Source<'_>, raw: raw::Peer) -> Result<Peer, ConfigError> {
         interface: raw.interface.map(Spanned::into_inner),
         local,
         remote,
+        profile: match &raw.profile {
+            Some(value) => one_of(source, value, &Profile::ALL, Profile::name)?,
+            None => Profile::V2,
+        },
         key_mode: match &raw.key_mode {
             Some(value) => one_of(source, value, &KeyMode::ALL, KeyMode::name)?,
             None => KeyMode::Helper,

@@ -54,6 +54,7 @@ pub struct Peer {
     pub interface: Option<Spanned<String>>,
     pub local: Spanned<Vec<Spanned<String>>>,
     pub remote: Spanned<Vec<Spanned<String>>>,
+    pub profile: Option<Spanned<String>>,
     pub key_mode: Option<Spanned<String>>,
     pub on_failure: Option<Spanned<String>>,
     pub lifetime: Option<Spanned<u32>>,
@@ -85,6 +86,7 @@ pub struct Rule {
     pub remote_ports: Option<Spanned<NumberOrText>>,
     pub direction: Option<Spanned<String>>,
     pub send: Spanned<String>,
+    pub profile: Option<Spanned<String>>,
     pub accept: Option<Spanned<OneOrMany<String>>>,
     pub sample: Option<Spanned<u32>>,
     #[serde(default)]

@@ -4,7 +4,7 @@
 
 use pdmv2_proto::flow_id::FlowId;
 use pdmv2_proto::uapi::attr::policy as attr;
-use pdmv2_proto::uapi::{rule_direction, Mechanism, RULES_MAX};
+use pdmv2_proto::uapi::{rule_direction, Mechanism, Profile, RULES_MAX};
 use toml::Spanned;
 
 use super::error::ConfigError;
@@ -70,6 +70,10 @@ fn rule(source: &Source<'_>, raw: raw::Rule) -> Result<Vec<Rule>, ConfigError> {
         local_ports,
         remote_ports,
         direction: raw.direction.as_ref().map(|value| direction(source, value)).transpose()?,
+        profile: match &raw.profile {
+            Some(value) => Some(one_of(source, value, &Profile::ALL, Profile::name)?),
+            None => None,
+        },
         accept: raw.accept.as_ref().map(|value| accept(source, value)).transpose()?,
         sample: within(source, raw.sample, 1, u32::MAX)?,
         mirror: raw.mirror,

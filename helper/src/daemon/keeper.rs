@@ -6,7 +6,8 @@ use std::net::{Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use pdmv2_proto::flow_id::FlowId;
-use pdmv2_proto::uapi::{Event, KeyDirection, KeyMode, Profile, SecretState, EPOCH_MAX};
+use pdmv2_proto::receive::last_epoch;
+use pdmv2_proto::uapi::{Event, KeyDirection, KeyMode, Profile, SecretState};
 use rustix::io::Errno;
 use tracing::{debug, error, info, warn};
 
@@ -53,7 +54,7 @@ pub enum KeeperError {
     Outside,
     /// The module asks for an epoch that there is not.
     #[error("epoch {0} is out of bounds")]
-    Epoch(u16),
+    Epoch(u32),
     /// An interface's number cannot be told.
     #[error("peer `{peer}`: interface `{interface}`: {source}")]
     Interface {
@@ -80,6 +81,8 @@ struct Held {
 /// What is held for one peer.
 struct Pair {
     peer: Peer,
+    /// Wire profile of the secrets that are held, or of those that are to come.
+    profile: Profile,
     ifindex: u32,
     last_generation: u64,
     peer_idle: Option<u32>,
@@ -94,7 +97,7 @@ impl Pair {
     fn association(&self) -> Association {
         Association {
             name: self.peer.name.clone(),
-            profile: Profile::V2,
+            profile: self.profile,
             key_mode: self.peer.key_mode,
             on_failure: self.peer.on_failure,
             ifindex: self.ifindex,
@@ -154,8 +157,11 @@ impl Keeper {
         };
         let before = keeper.kernel.associations()?;
         for pair in &mut keeper.pairs {
-            let known = before.iter().filter(|known| known.name == pair.peer.name).flat_map(|known| &known.secrets);
-            pair.inherited = known.map(|secret| secret.generation).collect();
+            let Some(known) = before.iter().find(|known| known.name == pair.peer.name) else { continue };
+            pair.inherited = known.secrets.iter().map(|secret| secret.generation).collect();
+            // What earlier secrets seal goes on until there is a new one.
+            let profile = Profile::ALL.into_iter().find(|profile| profile.name() == known.profile);
+            pair.profile = profile.filter(|_| !pair.inherited.is_empty()).unwrap_or(pair.profile);
             pair.last_generation = pair.inherited.iter().copied().max().unwrap_or(0);
         }
         // Those that go make room first: their prefixes may be another's now.
@@ -246,6 +252,7 @@ impl Keeper {
             idle: self.idle,
             last_generation: pair.last_generation,
             lifetime: pair.peer.lifetime,
+            profiles: preferred(pair.peer.profile),
             ..Local::new(self.own, pair.peer.public_key)
         })
     }
@@ -271,6 +278,11 @@ impl Keeper {
         let pair = self.pairs.get_mut(index).ok_or(KeeperError::NoPeer)?;
         let prk = Prk::extract(negotiated.suite, negotiated.salt.as_bytes(), &negotiated.shared_secret)?;
         pair.peer_idle = Some(negotiated.peer_idle);
+        if std::mem::replace(&mut pair.profile, negotiated.profile) != negotiated.profile {
+            // The module drops the secrets of an association whose profile changes.
+            pair.held.clear();
+            pair.inherited.clear();
+        }
         self.kernel.association_set(&pair.association())?;
         // Known from now on, whatever comes of it: no later negotiation may use it again.
         pair.last_generation = pair.last_generation.max(negotiated.generation);
@@ -405,10 +417,10 @@ impl Keeper {
         if !pair.covers(&name.flow) || name.flow.is_own_mirror() {
             return Err(KeeperError::Outside);
         }
-        if usize::from(name.epoch) > EPOCH_MAX {
+        if name.epoch > last_epoch(held.profile) {
             return Err(KeeperError::Epoch(name.epoch));
         }
-        let key = held.prk.flow_key(held.profile as u8, u32::from(name.epoch), &name.sender())?;
+        let key = held.prk.flow_key(held.profile as u8, name.epoch, &name.sender())?;
         Ok(self.kernel.key_add(name, &key)?)
     }
 
@@ -510,6 +522,12 @@ impl Keeper {
     }
 }
 
+/// Every profile, the preferred one first.
+fn preferred(first: Profile) -> Vec<Profile> {
+    let others = Profile::ALL.into_iter().filter(|profile| *profile != first);
+    std::iter::once(first).chain(others).collect()
+}
+
 fn pair(peer: &Peer) -> Result<Pair, KeeperError> {
     let ifindex = match &peer.interface {
         Some(interface) => number_of(interface).map_err(|source| KeeperError::Interface {
@@ -521,6 +539,7 @@ fn pair(peer: &Peer) -> Result<Pair, KeeperError> {
     };
     Ok(Pair {
         peer: peer.clone(),
+        profile: peer.profile,
         ifindex,
         last_generation: 0,
         peer_idle: None,

@@ -139,7 +139,7 @@ impl Links {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pdmv2_proto::uapi::{KeyMode, OnFailure};
+    use pdmv2_proto::uapi::{KeyMode, OnFailure, Profile};
 
     fn peer(key: u8) -> Peer {
         Peer {
@@ -149,6 +149,7 @@ mod tests {
             interface: None,
             local: vec![],
             remote: vec![],
+            profile: Profile::V2,
             key_mode: KeyMode::Helper,
             on_failure: OnFailure::Deliver,
             lifetime: 60,

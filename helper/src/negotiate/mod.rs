@@ -68,7 +68,7 @@ pub struct Local {
 }
 
 impl Local {
-    /// What this implementation offers, with the given identities.
+    /// What every implementation offers, with the given identities.
     pub fn new(identity: PublicKey, peer: PublicKey) -> Self {
         Self {
             identity,

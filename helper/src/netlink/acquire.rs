@@ -23,7 +23,7 @@ pub fn decode(bytes: &[u8]) -> Result<KeyName, Malformed> {
             attr::GENERATION => generation = Some(attribute.uint()?),
             attr::DIRECTION => direction = KeyDirection::from_u8(attribute.u8()?),
             attr::FLOW => flow = Some(get_flow_id(attribute.nest())?),
-            attr::EPOCH => epoch = Some(attribute.u16()?),
+            attr::EPOCH => epoch = Some(attribute.u32()?),
             _ => {}
         }
     }
@@ -51,7 +51,7 @@ mod tests {
             generation: 4,
             direction: KeyDirection::Receive,
             flow: FlowId { local: [1; 16], remote: [2; 16], local_port: 5, remote_port: 6, protocol: 6 },
-            epoch: 4095,
+            epoch: 1 << 20,
         };
         let key = FlowKey { key: Secret::new(vec![1; 16]), base_nonce: [2; 12] };
         assert_eq!(decode(&name.encode(&key).into_bytes()), Ok(name.clone()));

@@ -140,9 +140,9 @@ pub struct Flow {
     /// Generation this host sends under.
     pub generation: Option<u64>,
     /// Epoch this host sends under.
-    pub send_epoch: Option<u16>,
+    pub send_epoch: Option<u32>,
     /// Highest epoch authenticated.
-    pub receive_epoch: Option<u16>,
+    pub receive_epoch: Option<u32>,
     /// The peer named a PSN of ours.
     pub verified: bool,
     /// Known from unauthenticated packets alone.
@@ -218,8 +218,8 @@ impl Flow {
                 }
                 attr::ASSOCIATION => flow.association = Some(attribute.text()?),
                 attr::GENERATION => flow.generation = Some(attribute.uint()?),
-                attr::SEND_EPOCH => flow.send_epoch = Some(attribute.u16()?),
-                attr::RECEIVE_EPOCH => flow.receive_epoch = Some(attribute.u16()?),
+                attr::SEND_EPOCH => flow.send_epoch = Some(attribute.u32()?),
+                attr::RECEIVE_EPOCH => flow.receive_epoch = Some(attribute.u32()?),
                 attr::VERIFIED => flow.verified = true,
                 attr::PENDING => flow.pending = true,
                 attr::OUTBOUND => flow.outbound = true,

@@ -21,8 +21,8 @@ pub struct KeyName {
     pub direction: KeyDirection,
     /// The flow, seen from this host.
     pub flow: FlowId,
-    /// Epoch.
-    pub epoch: u16,
+    /// Epoch, or Kri.
+    pub epoch: u32,
 }
 
 impl KeyName {
@@ -43,7 +43,7 @@ impl KeyName {
             .u8(attr::DIRECTION, self.direction as u8);
         put_flow_id(&mut builder, attr::FLOW, &self.flow);
         builder
-            .u16(attr::EPOCH, self.epoch)
+            .u32(attr::EPOCH, self.epoch)
             .bytes(attr::KEY, key.key.as_bytes())
             .bytes(attr::BASE_NONCE, &key.base_nonce);
         builder

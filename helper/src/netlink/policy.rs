@@ -3,7 +3,7 @@
 //! The policy: ordered rules that say what is measured, and how.
 
 use pdmv2_proto::uapi::attr::{policy as attr, rule};
-use pdmv2_proto::uapi::{rule_direction, Mechanism};
+use pdmv2_proto::uapi::{rule_direction, Mechanism, Profile};
 use serde::Serialize;
 
 use super::attribute::{Attributes, Builder};
@@ -37,6 +37,8 @@ pub struct Rule {
     pub direction: Option<u8>,
     /// What is sent.
     pub send: Mechanism,
+    /// Wire profile of plain `v2` options; absent means `v2`.
+    pub profile: Option<Profile>,
     /// Bits of `uapi::mechanisms`; absent means what is sent.
     pub accept: Option<u8>,
     /// The option goes in every Nth packet; absent means every one.
@@ -60,6 +62,7 @@ impl Rule {
             remote_ports: None,
             direction: None,
             send,
+            profile: None,
             accept: None,
             sample: None,
             mirror: false,
@@ -88,6 +91,9 @@ impl Rule {
             builder.u8(rule::DIRECTION, direction);
         }
         builder.u8(rule::SEND, self.send as u8);
+        if let Some(profile) = self.profile {
+            builder.u8(rule::PROFILE, profile as u8);
+        }
         if let Some(accept) = self.accept {
             builder.u8(rule::ACCEPT, accept);
         }
@@ -116,6 +122,7 @@ impl Rule {
                 rule::REMOTE_PORT_LAST => *remote_last = Some(attribute.u16()?),
                 rule::DIRECTION => value.direction = Some(attribute.u8()?),
                 rule::SEND => value.send = Mechanism::from_u8(attribute.u8()?).ok_or(Malformed)?,
+                rule::PROFILE => value.profile = Some(Profile::from_u8(attribute.u8()?).ok_or(Malformed)?),
                 rule::ACCEPT => value.accept = Some(attribute.u8()?),
                 rule::SAMPLE => value.sample = Some(attribute.u32()?),
                 rule::MIRROR => value.mirror = true,

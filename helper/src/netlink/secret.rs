@@ -73,8 +73,8 @@ pub struct HeldSecret {
     pub state: String,
     /// It was never sent under since the module was loaded.
     pub may_send: bool,
-    /// Highest epoch sent under so far, over all flows.
-    pub highest_epoch: Option<u16>,
+    /// Highest epoch, or Kri, sent under so far, over all flows.
+    pub highest_epoch: Option<u32>,
 }
 
 impl HeldSecret {
@@ -98,7 +98,7 @@ impl HeldSecret {
                     held.state = named(attribute.u8()?, |value| SecretState::from_u8(value).map(SecretState::name))
                 }
                 attr::MAY_SEND => held.may_send = true,
-                attr::HIGHEST_EPOCH => held.highest_epoch = Some(attribute.u16()?),
+                attr::HIGHEST_EPOCH => held.highest_epoch = Some(attribute.u32()?),
                 _ => {}
             }
         }

@@ -42,7 +42,8 @@ def test_every_encrypted_option_opens_with_the_key_log(pair, results, mode):
             mine = [o for o in sent if (o.flow.protocol, o.flow.sport, o.flow.dport) == ports(flow)]
             assert flow["options-out"] == len(mine)
             if mine or mode == "kernel":
-                assert flow["send-epoch"] == mine[-1].fields.epoch == 0
+                # A PSN that began near the end may have wrapped.
+                assert flow["send-epoch"] == mine[-1].fields.epoch <= 1
         if mode == "kernel":
             # "protects the very first packet and needs no upcall"
             assert counted["acquires"] == 0 and counted["accepted"] == counted["options-in"]

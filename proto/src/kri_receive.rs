@@ -44,20 +44,21 @@ impl KriSearch {
     /// `generations` are those that may be received, newest first, 0 for none. A generation older than the current one is
     /// tried only as the previous key.
     pub fn plan(&self, standing: Standing, generations: &[u64], flag: bool) -> [Option<KeyName>; TRIES] {
-        let first = near(standing, generations).find(|name| fits(name, generations, flag));
-        let others = || near(standing, generations).filter(|name| fits(name, generations, flag)).skip(1);
-        let ahead = || far(standing, generations).filter(|name| fits(name, generations, flag));
+        let look = Look { standing, generations, flag };
+        let (near, far) = (look.count(near).saturating_sub(1), look.count(far));
         let turn = usize::from(self.turn);
+        let other = |at: Option<usize>| look.nth(self::near, at?.checked_add(1)?);
+        let ahead = |at: Option<usize>| look.nth(self::far, at?);
         // Every other turn goes to what is near, so that a search does not keep late packets out.
-        let second = match (others().count(), ahead().count()) {
+        let second = match (near, far) {
             (0, 0) => None,
-            (near, _) if self.failures < REPEATED => turn.checked_rem(near).and_then(|at| others().nth(at)),
-            (0, far) => turn.checked_rem(far).and_then(|at| ahead().nth(at)),
-            (near, 0) => turn.checked_rem(near).and_then(|at| others().nth(at)),
-            (near, _) if turn % 2 == 0 => (turn / 2).checked_rem(near).and_then(|at| others().nth(at)),
-            (_, far) => (turn / 2).checked_rem(far).and_then(|at| ahead().nth(at)),
+            (near, _) if self.failures < REPEATED => other(turn.checked_rem(near)),
+            (0, far) => ahead(turn.checked_rem(far)),
+            (near, 0) => other(turn.checked_rem(near)),
+            (near, _) if turn % 2 == 0 => other((turn / 2).checked_rem(near)),
+            (_, far) => ahead((turn / 2).checked_rem(far)),
         };
-        [first, second]
+        [look.nth(self::near, 0), second]
     }
 
     /// No key tried has opened the option, or none could be tried.
@@ -77,38 +78,79 @@ impl KriSearch {
     }
 }
 
-/// Whether a key may be received under and has this F.
-fn fits(name: &KeyName, generations: &[u64], flag: bool) -> bool {
-    name.generation != 0 && flag_of(name.epoch) == flag && generations.contains(&name.generation)
+/// Names keys in the order of their likelihood, one by one.
+type Names = fn(Standing, &[u64], &mut dyn FnMut(KeyName));
+
+/// A look for the keys that may have sealed an option.
+struct Look<'a> {
+    standing: Standing,
+    generations: &'a [u64],
+    flag: bool,
+}
+
+impl Look<'_> {
+    /// Calls `what` with each name that may be received under and has this F.
+    fn fitting(&self, names: Names, what: &mut dyn FnMut(KeyName)) {
+        names(self.standing, self.generations, &mut |name| {
+            if name.generation != 0 && flag_of(name.epoch) == self.flag && self.generations.contains(&name.generation) {
+                what(name);
+            }
+        });
+    }
+
+    fn count(&self, names: Names) -> usize {
+        let mut count = 0usize;
+        self.fitting(names, &mut |_| count = count.saturating_add(1));
+        count
+    }
+
+    fn nth(&self, names: Names, at: usize) -> Option<KeyName> {
+        let (mut count, mut found) = (0usize, None);
+        self.fitting(names, &mut |name| {
+            if count == at {
+                found = Some(name);
+            }
+            count = count.saturating_add(1);
+        });
+        found
+    }
 }
 
 /// "The receiver tries current, then current ± 1 by F", the start of a newer generation, and the previous key.
-fn near(standing: Standing, generations: &[u64]) -> impl Iterator<Item = KeyName> + '_ {
+fn near(standing: Standing, generations: &[u64], take: &mut dyn FnMut(KeyName)) {
     let current = standing.current;
-    let at = move |kri: Option<u32>| Some(KeyName { generation: current?.generation, epoch: kri? });
+    let at = |kri: Option<u32>| Some(KeyName { generation: current?.generation, epoch: kri? });
     let next = at(current.and_then(|name| name.epoch.checked_add(1)));
     let before = at(current.and_then(|name| name.epoch.checked_sub(1)));
+    [current, next].into_iter().flatten().for_each(&mut *take);
     // "Flows start at Kri 0." What steps early may have come to 1 before anything arrives.
-    let starts = newer(standing, generations)
-        .flat_map(|generation| [0, 1].into_iter().map(move |epoch| KeyName { generation, epoch }));
+    newer(standing, generations, &mut |generation| {
+        take(KeyName { generation, epoch: 0 });
+        take(KeyName { generation, epoch: 1 });
+    });
     let before = before.filter(|name| Some(*name) != standing.previous);
-    [current, next].into_iter().flatten().chain(starts).chain([standing.previous, before].into_iter().flatten())
+    [standing.previous, before].into_iter().flatten().for_each(take);
 }
 
 /// Kris further ahead, of the current generation and of newer ones.
-fn far(standing: Standing, generations: &[u64]) -> impl Iterator<Item = KeyName> + '_ {
-    let current = standing.current.into_iter();
-    let starts = newer(standing, generations).map(|generation| KeyName { generation, epoch: 0 });
-    current.chain(starts).flat_map(|from| {
-        let kris = (2..=AHEAD).filter_map(move |step| from.epoch.checked_add(step));
-        kris.map(move |epoch| KeyName { epoch, ..from })
-    })
+fn far(standing: Standing, generations: &[u64], take: &mut dyn FnMut(KeyName)) {
+    let mut beyond = |from: KeyName| {
+        for epoch in (2..=AHEAD).filter_map(|step| from.epoch.checked_add(step)) {
+            take(KeyName { epoch, ..from });
+        }
+    };
+    if let Some(current) = standing.current {
+        beyond(current);
+    }
+    newer(standing, generations, &mut |generation| beyond(KeyName { generation, epoch: 0 }));
 }
 
 /// Generations that nothing was received under yet, newer than the current one.
-fn newer(standing: Standing, generations: &[u64]) -> impl Iterator<Item = u64> + '_ {
+fn newer(standing: Standing, generations: &[u64], take: &mut dyn FnMut(u64)) {
     let least = standing.current.map_or(0, |name| name.generation);
-    generations.iter().copied().filter(move |generation| *generation > least)
+    for generation in generations.iter().filter(|generation| **generation > least) {
+        take(*generation);
+    }
 }
 
 /// "The replay window runs over the decrypted PSNTP." PSNs wrap within a Kri, but a Kri has fewer options than half of

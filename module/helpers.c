@@ -309,24 +309,48 @@ u32 pdmv2_skb_len(const struct sk_buff *skb)
 	return skb->len;
 }
 
-int pdmv2_skb_make_room(struct sk_buff *skb, u32 growth, u32 at)
+/*
+ * Whether what stands behind can move towards the end, where what stands in front cannot move towards the head. Datagrams
+ * come with just the room that the link's header takes, and allocators round up: to move a datagram costs less than a new
+ * head, into which all of it is copied as well.
+ */
+static bool pdmv2_has_tailroom(const struct sk_buff *skb, u32 growth)
 {
-	if (!pskb_may_pull(skb, at))
-		return -ENOMEM;
-	return skb_cow_head(skb, growth);
+	return skb_tailroom(skb) >= growth && !skb_cloned(skb) && !skb->encapsulation;
 }
 
-/* Needs the room of pdmv2_skb_make_room(). The transport header stays where the upper layer is. */
-void pdmv2_skb_insert(struct sk_buff *skb, u32 at, u32 replaces, const u8 *header, u32 len, u32 named_at)
+int pdmv2_skb_make_room(struct sk_buff *skb, u32 growth, u32 at)
+{
+	u32 link = LL_RESERVED_SPACE(dst_dev(skb_dst(skb)));
+	int err;
+
+	if (!pskb_may_pull(skb, at))
+		return -ENOMEM;
+	if (skb_headroom(skb) < growth + link && pdmv2_has_tailroom(skb, growth))
+		return PDMV2_ROOM_BEHIND;
+	err = skb_cow_head(skb, growth + link);
+	return err ? err : PDMV2_ROOM_IN_FRONT;
+}
+
+/* Uses the room that pdmv2_skb_make_room() made. The transport header stays where the upper layer is. */
+void pdmv2_skb_insert(struct sk_buff *skb, int room, u32 at, u32 replaces, const u8 *header, u32 len, u32 named_at)
 {
 	u32 growth = len - replaces;
 	struct ipv6hdr *hdr;
 	u32 payload;
 
-	skb_push(skb, growth);
-	memmove(skb->data, skb->data + growth, at);
+	if (room == PDMV2_ROOM_IN_FRONT) {
+		skb_push(skb, growth);
+		memmove(skb->data, skb->data + growth, at);
+		skb_reset_network_header(skb);
+	} else {
+		skb_put(skb, growth);
+		memmove(skb->data + at + len, skb->data + at + replaces, skb->len - at - len);
+		skb->transport_header += growth;
+		if (skb->ip_summed == CHECKSUM_PARTIAL)
+			skb->csum_start += growth;
+	}
 	memcpy(skb->data + at, header, len);
-	skb_reset_network_header(skb);
 	if (!replaces)
 		skb->data[named_at] = IPPROTO_DSTOPTS;
 	hdr = ipv6_hdr(skb);

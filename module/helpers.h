@@ -71,8 +71,15 @@ int pdmv2_set_mss(struct sk_buff *skb, unsigned int tcp_at, unsigned int mss_at,
 
 const u8 *pdmv2_skb_head(const struct sk_buff *skb, u32 want, u8 *buffer, u32 *len);
 u32 pdmv2_skb_len(const struct sk_buff *skb);
-void pdmv2_skb_insert(struct sk_buff *skb, u32 at, u32 replaces, const u8 *header, u32 len, u32 named_at);
+
+/* Where there is room for a longer header: between head and packet, or between packet and end. */
+enum pdmv2_room {
+	PDMV2_ROOM_IN_FRONT,
+	PDMV2_ROOM_BEHIND,
+};
+
 int pdmv2_skb_make_room(struct sk_buff *skb, u32 growth, u32 at);
+void pdmv2_skb_insert(struct sk_buff *skb, int room, u32 at, u32 replaces, const u8 *header, u32 len, u32 named_at);
 
 /* In the order in which they are taken. */
 enum pdmv2_lock_class {

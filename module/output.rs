@@ -326,7 +326,7 @@ impl<'a> Look<'a> {
         if self.facts.mtu_probe() && grown > MIN_MTU {
             return Err(Skip::MtuProbe);
         }
-        packet.make_room(placement.growth(), headers.upper_at).map_err(|_| Skip::NoMemory)?;
+        let room = packet.make_room(placement.growth(), headers.upper_at).map_err(|_| Skip::NoMemory)?;
 
         let echo = flow.measured.echo(self.now);
         let payload = headers.payload_len > 0;
@@ -369,7 +369,7 @@ impl<'a> Look<'a> {
             Some((at, _)) => (at, headers.options_named_at),
             None => (headers.upper_at, headers.next_header_at),
         };
-        packet.insert(&placement, at, named_at);
+        packet.insert(room, &placement, at, named_at);
         if trace::option_tx_is_on() {
             if let (Mechanism::V2Encrypted, Some(protection)) = (mechanism, flow.protection()) {
                 let association = protection.last_association().map_or("", |association| association.name.as_str());

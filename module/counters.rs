@@ -3,7 +3,8 @@
 //! Counters of a namespace, and of the module as a whole.
 
 use crate::proto::uapi::{Refusal, Skip};
-use kernel::sync::atomic::{Atomic, Relaxed};
+use crate::sys::counters::{CpuCounters, COUNTERS};
+use kernel::prelude::*;
 
 /// What is counted besides the reasons.
 #[derive(Clone, Copy)]
@@ -45,61 +46,67 @@ pub(crate) const COUNT_NAMES: [&str; 10] = [
     "events_suppressed",
 ];
 
-/// A set of counters.
-pub(crate) struct Counters {
-    counts: [Atomic<u64>; COUNT_NAMES.len()],
-    skipped: [Atomic<u64>; Skip::ALL.len()],
-    refused: [Atomic<u64>; Refusal::ALL.len()],
-}
+/// Where skip reasons, and behind them refusals, stand in a set.
+const SKIPPED: usize = COUNT_NAMES.len();
+const REFUSED: usize = SKIPPED + Skip::ALL.len();
+const _: () = assert!(REFUSED + Refusal::ALL.len() <= COUNTERS);
 
-/// Those of the whole module.
-pub(crate) static MODULE: Counters = Counters::new();
+/// The counters of a namespace.
+pub(crate) struct Counters(CpuCounters);
 
 impl Counters {
     /// All zero.
-    pub(crate) const fn new() -> Self {
-        Self {
-            counts: [const { Atomic::new(0) }; COUNT_NAMES.len()],
-            skipped: [const { Atomic::new(0) }; Skip::ALL.len()],
-            refused: [const { Atomic::new(0) }; Refusal::ALL.len()],
-        }
-    }
-
-    fn add(&self, which: impl Fn(&Self) -> Option<&Atomic<u64>>, n: u64) {
-        for counters in [self, &MODULE] {
-            if let Some(counter) = which(counters) {
-                counter.fetch_add(n, Relaxed);
-            }
-        }
+    pub(crate) fn new() -> Result<Self> {
+        Ok(Self(CpuCounters::new()?))
     }
 
     /// Counts here and in the module.
     pub(crate) fn count(&self, what: Count, n: u64) {
-        self.add(|c| c.counts.get(what as usize), n);
+        self.0.add(what as usize, n);
     }
 
     /// Counts packets sent without an option.
     pub(crate) fn skip(&self, reason: Skip, n: u64) {
-        self.add(|c| c.skipped.get(reason as usize), n);
+        self.0.add(SKIPPED + reason as usize, n);
     }
 
     /// Counts an option refused.
     pub(crate) fn refuse(&self, reason: Refusal) {
-        self.add(|c| c.refused.get(reason as usize), 1);
+        self.0.add(REFUSED + reason as usize, 1);
     }
 
     /// A count, by the index of its name.
     pub(crate) fn get(&self, index: usize) -> u64 {
-        self.counts.get(index).map_or(0, |c| c.load(Relaxed))
+        self.0.get(index)
     }
 
     /// A skip count.
     pub(crate) fn skipped(&self, index: usize) -> u64 {
-        self.skipped.get(index).map_or(0, |c| c.load(Relaxed))
+        self.0.get(SKIPPED.saturating_add(index))
     }
 
     /// A refusal count.
     pub(crate) fn refused(&self, index: usize) -> u64 {
-        self.refused.get(index).map_or(0, |c| c.load(Relaxed))
+        self.0.get(REFUSED.saturating_add(index))
+    }
+}
+
+/// Likewise of the module: all namespaces there are and were.
+pub(crate) mod module {
+    use crate::sys::counters::module;
+
+    /// A count, by the index of its name.
+    pub(crate) fn get(index: usize) -> u64 {
+        module(index)
+    }
+
+    /// A skip count.
+    pub(crate) fn skipped(index: usize) -> u64 {
+        module(super::SKIPPED.saturating_add(index))
+    }
+
+    /// A refusal count.
+    pub(crate) fn refused(index: usize) -> u64 {
+        module(super::REFUSED.saturating_add(index))
     }
 }

@@ -6,6 +6,7 @@
 #include <linux/moduleparam.h>
 #include <linux/netdevice.h>
 #include <linux/netfilter_ipv6.h>
+#include <linux/percpu.h>
 #include <linux/random.h>
 #include <linux/ratelimit.h>
 #include <linux/suspend.h>
@@ -356,6 +357,45 @@ void pdmv2_skb_insert(struct sk_buff *skb, int room, u32 at, u32 replaces, const
 	hdr = ipv6_hdr(skb);
 	payload = skb->len - sizeof(*hdr);
 	hdr->payload_len = payload <= IPV6_MAXPLEN ? htons(payload) : 0;
+}
+
+static DEFINE_PER_CPU(u64[PDMV2_COUNTERS], pdmv2_module_counters);
+
+int pdmv2_counters_init(struct pdmv2_counters *counters)
+{
+	counters->own = __alloc_percpu_gfp(PDMV2_COUNTERS * sizeof(u64), __alignof__(u64), GFP_KERNEL_ACCOUNT);
+	return counters->own ? 0 : -ENOMEM;
+}
+
+void pdmv2_counters_free(struct pdmv2_counters *counters)
+{
+	free_percpu(counters->own);
+}
+
+void pdmv2_count(const struct pdmv2_counters *counters, unsigned int index, u64 n)
+{
+	this_cpu_add(counters->own[index], n);
+	this_cpu_add(pdmv2_module_counters[index], n);
+}
+
+u64 pdmv2_counted(const struct pdmv2_counters *counters, unsigned int index)
+{
+	u64 sum = 0;
+	int cpu;
+
+	for_each_possible_cpu(cpu)
+		sum += READ_ONCE(*per_cpu_ptr(counters->own + index, cpu));
+	return sum;
+}
+
+u64 pdmv2_module_counted(unsigned int index)
+{
+	u64 sum = 0;
+	int cpu;
+
+	for_each_possible_cpu(cpu)
+		sum += READ_ONCE(per_cpu(pdmv2_module_counters[index], cpu));
+	return sum;
 }
 
 void pdmv2_lock_init(spinlock_t *lock, enum pdmv2_lock_class class)

@@ -81,6 +81,19 @@ enum pdmv2_room {
 int pdmv2_skb_make_room(struct sk_buff *skb, u32 growth, u32 at);
 void pdmv2_skb_insert(struct sk_buff *skb, int room, u32 at, u32 replaces, const u8 *header, u32 len, u32 named_at);
 
+/* Counters that every CPU has its own of: a set of the module's size, and the module's, which adds up all sets. */
+#define PDMV2_COUNTERS 96
+
+struct pdmv2_counters {
+	u64 __percpu *own;
+};
+
+int pdmv2_counters_init(struct pdmv2_counters *counters);
+void pdmv2_counters_free(struct pdmv2_counters *counters);
+void pdmv2_count(const struct pdmv2_counters *counters, unsigned int index, u64 n);
+u64 pdmv2_counted(const struct pdmv2_counters *counters, unsigned int index);
+u64 pdmv2_module_counted(unsigned int index);
+
 /* In the order in which they are taken. */
 enum pdmv2_lock_class {
 	PDMV2_LOCK_PENDING,

@@ -79,7 +79,7 @@ impl PerNet for Namespace {
             association_version: Atomic::new(1),
             sweep: KBox::pin_init(new_mutex!(None), GFP_KERNEL_ACCOUNT)?,
             table: RcuCell::empty(),
-            counters: Counters::new(),
+            counters: Counters::new()?,
             // "initialised to the value 1"
             global_pointers: [Atomic::new(1), Atomic::new(1)],
             acquires: lock::boxed(Class::Budget, Budget::new())?,

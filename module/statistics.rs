@@ -3,7 +3,7 @@
 //! Module-wide statistics in `/sys/kernel/pdmv2/`, one value a file.
 
 use crate::account;
-use crate::counters::{COUNT_NAMES, MODULE};
+use crate::counters::{module, COUNT_NAMES};
 use crate::proto::uapi::{Refusal, Skip};
 use crate::sys::sysfs::Directory;
 use kernel::prelude::*;
@@ -25,13 +25,13 @@ fn file_name(prefix: &str, name: &str) -> Result<CString> {
 pub(crate) fn directory() -> Result<Directory> {
     let mut directory = Directory::new(c"pdmv2")?;
     for (index, name) in COUNT_NAMES.into_iter().enumerate() {
-        directory.add(file_name("", name)?, |index| MODULE.get(index), index)?;
+        directory.add(file_name("", name)?, module::get, index)?;
     }
     for reason in Skip::ALL {
-        directory.add(file_name("skipped_", reason.name())?, |index| MODULE.skipped(index), reason as usize)?;
+        directory.add(file_name("skipped_", reason.name())?, module::skipped, reason as usize)?;
     }
     for reason in Refusal::ALL {
-        directory.add(file_name("refused_", reason.name())?, |index| MODULE.refused(index), reason as usize)?;
+        directory.add(file_name("refused_", reason.name())?, module::refused, reason as usize)?;
     }
     directory.add(file_name("", "memory")?, |_| account::host_used(), 0)?;
     Ok(directory)

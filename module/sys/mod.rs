@@ -4,6 +4,7 @@
 
 pub(crate) mod aead;
 mod chacha20_poly1305;
+pub(crate) mod counters;
 pub(crate) mod errno;
 pub(crate) mod genl;
 pub(crate) mod hash;

@@ -2,13 +2,14 @@
 """Loading and unloading, and the statistics in sysfs."""
 
 import subprocess
+from pathlib import Path
 
 import family
 import module
 import pytest
 import traffic
 from family import rule
-from hosts import SERVER, TOP
+from hosts import SERVER, TOP, run
 from measuring import Measuring
 
 
@@ -64,6 +65,30 @@ def test_another_option_type_may_be_chosen(pair):
     kinds = [[kind for _, h in p.headers for kind, _, _ in capture.walk_options(h) if kind > 1] for p in packets]
     assert kinds == [[30]] * 6
     module.unload()
+
+
+def test_a_negative_limit_of_options_is_warned_of(pair):
+    """"Warn at load when max_dst_opts_number is negative (the kernel then drops every option)." """
+    said = lambda: run("dmesg").count("net.ipv6.max_dst_opts_number is negative")
+    limit = Path("/proc/sys/net/ipv6/max_dst_opts_number")
+    for number, more in ((8, 0), (-8, 1)):
+        module.unload()
+        limit.write_text(str(number))
+        before = said()
+        module.load()
+        assert said() == before + more, number
+    limit.write_text("8")
+
+
+def test_ignored_mechanisms_are_logged_under_a_rate_limit(pair):
+    """"mechanisms that policy refuses: those MUST be ignored, counted, logged under a rate limit." """
+    said = lambda: run("dmesg").count("a received option was ignored")
+    with Measuring(pair, "v2") as measuring, traffic.UdpEcho(pair.server):
+        measuring.server.policy_set(rule("v2", accept=["pdm"]))
+        before = said()
+        assert traffic.udp_exchange(pair.client, SERVER, 200) == 200
+        assert measuring.server.refused() == {"policy": 200}
+        assert 0 < said() - before < 100
 
 
 def _path():

@@ -186,6 +186,21 @@ def test_conntrack_and_nftables_see_each_segment_and_confirm_the_connection(pair
     assert counted["invalid"] == counters(pair.server)["invalid"] == 0
 
 
+def test_sums_that_conntrack_made_of_whole_packets_stay_right(pair):
+    """Where no device checks, conntrack does, before the module sees the packet: it is CHECKSUM_COMPLETE from then on, the SYN
+    whose MSS is lowered, too."""
+    for host in pair.hosts:
+        host.run("nft", "-f", "-", input=RULES)
+    switch(pair, FEATURES["both checksums off"])
+    with Measuring(pair) as measuring, traffic.UdpEcho(pair.server), traffic.Sink(pair.server):
+        assert traffic.bulk(pair.client, SERVER, SIZE) and segmented(pair) and traffic.ping(pair.client, SERVER, 2) == 2
+        for family in measuring.families:
+            assert family.skipped() == family.refused() == {}
+        assert measuring.client.stats()["mss-clamped"] == measuring.server.stats()["mss-clamped"] == 1
+    for host in pair.hosts:
+        assert wrong_checksums(host) == {} and counters(host)["invalid"] == 0
+
+
 REROUTING = """table ip6 t {
   chain c {
     type route hook output priority mangle

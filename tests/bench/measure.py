@@ -30,8 +30,8 @@ WARM_UP = 200
 MANY = "fd00:2::"
 MANY_PREFIX = MANY + "/64"
 DAY = 86400
-# Seconds after which every flow rests: the attribute `rest` by default, and what the sweep takes to have seen all.
-RESTED = 60
+# Seconds after which flows rest, and until the sweep has seen each of them.
+REST, RESTED = 1, 30
 # Bytes that flows may take: more than they do.
 MEMORY = 1 << 40
 RULES_MOST = 512
@@ -230,7 +230,7 @@ def settled():
 def many(mechanism, flows):
     """The cost of a packet while so many flows are alive, each taken in turn; and what one takes on each host, in use and
     at rest."""
-    setup = measured(mechanism, MANY_PREFIX, flows_max=FLOWS_MOST, idle=DAY) if mechanism else as_it_is
+    setup = measured(mechanism, MANY_PREFIX, flows_max=FLOWS_MOST, idle=DAY, rest=DAY) if mechanism else as_it_is
     with Pair() as pair, setup(pair) as families:
         pair.client.run("ip", "-6", "route", "add", MANY_PREFIX, "via", SERVER)
         pair.server.run("ip", "-6", "route", "add", "local", MANY_PREFIX, "dev", "lo")
@@ -245,17 +245,22 @@ def many(mechanism, flows):
             held = family.stats()["flows"]
             if held < flows:
                 raise AssertionError(f"{held} flows are held, not {flows}")
+            family.policy_set(rule(mechanism), flows_max=FLOWS_MOST, memory=MEMORY, idle=DAY, rest=REST)
         run("sleep", RESTED)
         settled()
-        rested = slab()
-    grown = {name: after_caches[name] - before_caches.get(name, 0) for name in after_caches}
+        rested, rested_caches = slab(), caches()
+        # Each of these has rested, and is taken into use again.
+        woken = exchange(pair, CLIENT, MANY, flows=flows, rounds=min(flows, ROUNDS), repetitions=1)
+    grown = lambda now: {name: (now[name] - before_caches.get(name, 0)) / (2 * flows) for name in now}
     return {
         "mechanism": mechanism or "nothing",
         "flows": flows,
         "packet": statistics.median(counted),
         "bytes": (after - before) / (2 * flows),
         "rested": (rested - before) / (2 * flows),
-        "caches": {name: size / (2 * flows) for name, size in grown.items() if size > flows},
+        "woken": statistics.median(woken),
+        "caches": {name: size for name, size in grown(after_caches).items() if size > 1},
+        "rested-caches": {name: size for name, size in grown(rested_caches).items() if size > 1},
     }
 
 
@@ -268,6 +273,7 @@ def alive(mechanisms, numbers):
             print(f"bench: {done[-1]}", file=sys.stderr, flush=True)
     packet = {(each["mechanism"], each["flows"]): each["packet"] for each in done}
     for each in done:
+        each["waking"] = each["woken"] - packet["nothing", each["flows"]]
         added = each["packet"] - packet["nothing", each["flows"]]
         one = packet[each["mechanism"], numbers[0]] - packet["nothing", numbers[0]]
         each["adds"] = added
@@ -287,12 +293,13 @@ def markdown(results):
         target = f"{each['target']}" if each["target"] else ""
         lines.append(f"| {each['says']} | {each['packet']:,.0f} | {each.get('adds', 0):,.0f} | {ratio} | {target} |")
     if results["alive"]:
-        lines += ["", "| mechanism | flows alive | a packet | adds | times one flow | target | bytes a flow in use | at rest | target |", "|---|---|---|---|---|---|---|---|---|"]
+        lines += ["", "| mechanism | flows alive | a packet | adds | times one flow | target | adds on waking | bytes a flow in use | at rest | target |", "|---|---|---|---|---|---|---|---|---|---|"]
         for each in results["alive"]:
             name = each["mechanism"]
             ratio, targets = ("", ("", "")) if name == "nothing" else (f"{each['ratio']:.2f}", (TARGET_MANY, TARGET_BYTES.get(name, "")))
             sizes = [f"{each[state]:,.0f}" if each["flows"] >= FLOWS_FOR_BYTES else "" for state in ("bytes", "rested")]
-            lines.append(f"| {name} | {each['flows']:,} | {each['packet']:,.0f} | {each['adds']:,.0f} | {ratio} | {targets[0]} | {' | '.join(sizes)} | {targets[1]} |")
+            waking = f"{each['waking']:,.0f}" if each["flows"] >= FLOWS_FOR_BYTES else ""
+            lines.append(f"| {name} | {each['flows']:,} | {each['packet']:,.0f} | {each['adds']:,.0f} | {ratio} | {targets[0]} | {waking} | {' | '.join(sizes)} | {targets[1]} |")
     return "\n".join(lines) + "\n"
 
 

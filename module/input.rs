@@ -201,14 +201,36 @@ impl Arrived<'_> {
     }
 
     fn trace_drop(&self, option: Option<Carried<'_>>, reason: Refusal, dropped: bool) {
-        // What an option of profile `v2-kri` has in the same place is told as it stands.
-        let name = match option.and_then(|option| Body::parse(option.body)) {
-            Some(Body::Pdm(pdm)) => (0, pdm.psntp),
-            Some(Body::V2(clear, _) | Body::V2Encrypted(clear, _)) => (u32::from(clear.epoch), clear.psntp),
-            None => (0, 0),
-        };
+        let name = option.map_or((0, 0), |option| self.named_in_clear(option));
         let why = if dropped { trace::Why::Dropped(reason) } else { trace::Why::Refused(reason) };
         trace::drop(&self.traced(option.map_or(Mechanism::None, |option| option.mechanism)), why, name);
+    }
+
+    /// The epoch and PSN that an option names in clear, read as its profile has them; 0 for what it does not.
+    #[cold]
+    fn named_in_clear(&self, option: Carried<'_>) -> (u32, u16) {
+        match (self.profile_of(option.mechanism), Body::parse(option.body)) {
+            (_, None) => (0, 0),
+            (_, Some(Body::Pdm(pdm))) => (0, pdm.psntp),
+            (Profile::V2, Some(Body::V2(clear, _) | Body::V2Encrypted(clear, _))) => {
+                (u32::from(clear.epoch), clear.psntp)
+            }
+            (Profile::V2Kri, Some(_)) => match KriBody::parse(option.body) {
+                Some(KriBody::Plain(_, interior)) => (0, interior.psntp),
+                _ => (0, 0),
+            },
+        }
+    }
+
+    /// The profile of what arrives: that of the association, or for plain options that of the rule.
+    fn profile_of(&self, mechanism: Mechanism) -> Profile {
+        let profile = if mechanism == Mechanism::V2Encrypted {
+            self.namespace.associations.read(self.section).and_then(|all| all.of(&self.id)).map(|a| a.profile)
+        } else {
+            let outbound = self.table.find(self.section, &self.id).is_some_and(|flow| flow.outbound);
+            self.policy.decide(&self.id, outbound, self.now).map(|(_, rule)| rule.profile)
+        };
+        profile.unwrap_or(Profile::V2)
     }
 
     /// Finds or makes the state of an option's flow, and tries the option on it.

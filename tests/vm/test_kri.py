@@ -7,6 +7,7 @@ import socket
 import time
 
 import opener
+import option
 import pytest
 import traffic
 from capture import ICMPV6, TCP, UDP, read_pcap
@@ -19,6 +20,7 @@ from test_bad_input import Target
 from test_bulk import UDP_SEGMENT
 from test_plain import consecutive, echoes, mixed_traffic, placed_right
 from test_rotation import UDP_ONLY, Exchange, directions, keys_are_there, told
+from tracing import Tracing
 
 KRI = "v2-kri"
 LENGTH = (1 << 15) - 1
@@ -289,6 +291,23 @@ def test_dropping_a_flow_closes_its_bucket_until_a_new_secret(pair, results, mod
     sound(options)
     there, _ = directions(options)
     assert [generation for generation, _ in itertools.groupby(o.generation for o in there)] == [1, 2, 3]
+
+
+def test_refused_options_are_told_with_the_layout_of_their_profile(pair):
+    """A plain option has its PSN where `v2` has it not; a sealed one names neither Kri nor PSN in clear."""
+    plain = option.Fields(random=0x1234, flag=1, globalptr=0xAABBCCDD, psntp=0x5678, psnlr=0x9ABC)
+    rules = [rule("v2-encrypted", accept={"v2", "v2-encrypted"}, profile=KRI)]
+    with Tracing("drop") as tracing, measuring(pair, rules=rules) as both, Target(pair, both.server) as target:
+        with Crafted(pair, both.secrets[1]) as crafted:
+            body = option.write_kri_clear(plain) + option.write_kri_interior(plain)
+            sealed = crafted.sealed_kri(0, 77)
+            for one in (sealed, sealed, body, body, flipped(crafted.sealed_kri(0, 78), 8 * 20)):
+                assert target.delivered(crafted.send(alone(one)))
+        assert target.counted() == (5, 2, {"duplicate": 1, "replay": 1, "authentication": 1})
+        told = [f for name, f in tracing.events() if name == "drop" and f["kind"] == "refused"]
+    assert [(f["reason"], f["mechanism"], f["epoch"], f["psntp"]) for f in told] == [
+        ("replay", "v2-encrypted", 0, 0), ("duplicate", "v2", 0, 0x5678), ("authentication", "v2-encrypted", 0, 0)
+    ]  # fmt: skip
 
 
 def test_a_peer_of_either_profile_on_one_host(pair, results):

@@ -20,7 +20,7 @@ pub(crate) enum Count {
     Accepted,
     /// Deltas that came out negative.
     NegativeDeltas,
-    /// Flows dropped.
+    /// Flows dropped, for whatever reason.
     FlowsDropped,
     /// ACQUIRE messages sent.
     Acquires,
@@ -30,10 +30,12 @@ pub(crate) enum Count {
     Events,
     /// Events not told, as there were too many.
     EventsSuppressed,
+    /// Flows dropped to make room for others.
+    FlowsEvicted,
 }
 
 /// Names of [`Count`], in its order, as files in sysfs.
-pub(crate) const COUNT_NAMES: [&str; 10] = [
+pub(crate) const COUNT_NAMES: [&str; 11] = [
     "packets_out",
     "options_out",
     "options_in",
@@ -44,6 +46,7 @@ pub(crate) const COUNT_NAMES: [&str; 10] = [
     "mss_clamped",
     "events",
     "events_suppressed",
+    "flows_evicted",
 ];
 
 /// Where skip reasons, and behind them refusals, stand in a set.

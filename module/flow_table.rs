@@ -6,7 +6,10 @@
 //! under which it also becomes a flow: who holds the slot and finds no flow knows that there is none.
 
 use crate::account::Account;
+use crate::counters::Count;
 use crate::flow::Flow;
+use crate::limits::Limit;
+use crate::namespace::Namespace;
 use crate::pending::{Pending, Slot};
 use crate::proto::flow_id::FlowId;
 use crate::sys::random;
@@ -60,17 +63,17 @@ impl FlowTable {
         self.flows.find(section, &id.words())
     }
 
-    /// Adds a flow, unless there are `most` already and none of those looked at may yield. One that was added meanwhile
-    /// is taken instead.
+    /// Adds a flow, unless there are as many as the namespace may have and none of those looked at may yield. One that was
+    /// added meanwhile is taken instead.
     pub(crate) fn insert<'a>(
         &'a self,
         section: &'a rcu::Guard,
         id: &FlowId,
         flow: Flow,
-        most: u32,
+        namespace: &Namespace,
         now: u64,
     ) -> Result<LockedFlow<'a>, NoRoom> {
-        if self.flows.len() >= most && !self.make_room(section, now) {
+        if self.flows.len() >= namespace.limits.get(Limit::FlowsMax) && !self.make_room(section, namespace, now) {
             return Err(NoRoom::Full);
         }
         match self.flows.insert(section, &id.words(), flow) {
@@ -81,9 +84,11 @@ impl FlowTable {
     }
 
     /// A new flow of this host's, to be inserted; where memory is used up, a flow that may yield gives it its own.
-    pub(crate) fn begin(&self, section: &rcu::Guard, now: u64) -> Result<Flow, NoRoom> {
+    pub(crate) fn begin(&self, section: &rcu::Guard, namespace: &Namespace, now: u64) -> Result<Flow, NoRoom> {
         let new = || Flow::new(true, now, &self.account);
-        new().or_else(|_| if self.make_room(section, now) { new() } else { Err(ENOMEM) }).map_err(|_| NoRoom::Full)
+        new()
+            .or_else(|_| if self.make_room(section, namespace, now) { new() } else { Err(ENOMEM) })
+            .map_err(|_| NoRoom::Full)
     }
 
     /// A new flow of a peer's, to be pending.
@@ -91,8 +96,8 @@ impl FlowTable {
         Flow::new(false, now, &self.account)
     }
 
-    /// Drops a flow that may yield, if one is found near a random place. True if it was.
-    fn make_room(&self, section: &rcu::Guard, now: u64) -> bool {
+    /// Drops a flow that may yield, if one is found near a random place, and counts it. True if it was.
+    fn make_room(&self, section: &rcu::Guard, namespace: &Namespace, now: u64) -> bool {
         let mut found = false;
         self.flows.sample(section, random::u64() as u32, BUCKETS_SEARCHED, |flow| {
             found = flow.may_yield(now);
@@ -101,6 +106,10 @@ impl FlowTable {
             }
             !found
         });
+        if found {
+            namespace.counters.count(Count::FlowsDropped, 1);
+            namespace.counters.count(Count::FlowsEvicted, 1);
+        }
         found
     }
 

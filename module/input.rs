@@ -13,7 +13,6 @@ use crate::event::{Notice, Notices};
 use crate::flow::Flow;
 use crate::flow_table::FlowTable;
 use crate::key::FlowKey;
-use crate::limits::Limit;
 use crate::namespace::Namespace;
 use crate::option_type;
 use crate::output::MIN_MTU;
@@ -268,8 +267,7 @@ impl Arrived<'_> {
         if accepted.authenticated {
             if let Some(flow) = slot.take() {
                 // Where there is no room, it has to begin anew with its next option.
-                let most = self.namespace.limits.get(Limit::FlowsMax);
-                let _ = self.table.insert(self.section, &self.id, flow, most, self.now);
+                let _ = self.table.insert(self.section, &self.id, flow, self.namespace, self.now);
             }
         }
         Ok(())

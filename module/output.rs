@@ -9,7 +9,6 @@ use crate::acquire::Questions;
 use crate::counters::Count;
 use crate::flow::Flow;
 use crate::flow_table::{FlowTable, LockedFlow, NoRoom};
-use crate::limits::Limit;
 use crate::namespace::Namespace;
 use crate::option_type;
 use crate::policy::Policy;
@@ -292,11 +291,12 @@ impl<'a> Look<'a> {
         };
         let flow = match slot.entry(id, self.now) {
             Some(_) => slot.take().ok_or(Skip::NoSocket)?,
-            None if self.facts.full_socket() => self.table.begin(self.section, self.now).map_err(no_room)?,
+            None if self.facts.full_socket() => {
+                self.table.begin(self.section, self.namespace, self.now).map_err(no_room)?
+            }
             None => return Err(Skip::NoSocket),
         };
-        let most = self.namespace.limits.get(Limit::FlowsMax);
-        self.table.insert(self.section, id, flow, most, self.now).map_err(no_room)
+        self.table.insert(self.section, id, flow, self.namespace, self.now).map_err(no_room)
     }
 
     /// Sends an option in a packet: room first, then the pair from the flow's counter, then the bytes.

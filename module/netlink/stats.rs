@@ -43,6 +43,7 @@ impl Dump for Get {
                 (MSS_CLAMPED, Count::MssClamped),
                 (EVENTS, Count::Events),
                 (EVENTS_SUPPRESSED, Count::EventsSuppressed),
+                (FLOWS_EVICTED, Count::FlowsEvicted),
             ] {
                 m.uint(attribute, counters.get(count as usize))?;
             }

@@ -1182,7 +1182,7 @@ pub mod attr {
         pub const FLOWS: u16 = 8;
         /// Pending entries held now.
         pub const PENDING: u16 = 9;
-        /// `flows-dropped`.
+        /// Flows that ended, for whatever reason.
         pub const FLOWS_DROPPED: u16 = 10;
         /// ACQUIRE messages sent.
         pub const ACQUIRES: u16 = 11;
@@ -1198,9 +1198,11 @@ pub mod attr {
         pub const EVENTS_SUPPRESSED: u16 = 16;
         /// Bytes the flows take now, with their keys and pending entries.
         pub const MEMORY: u16 = 17;
+        /// Flows that were dropped to make room for others; flows-dropped has them too.
+        pub const FLOWS_EVICTED: u16 = 18;
 
         /// Bounds of each attribute, by number.
-        pub static RULES: [Rule; 18] = [
+        pub static RULES: [Rule; 19] = [
             Rule { name: "", kind: Kind::Flag, least: 0, most: 0 },
             Rule { name: "packets-out", kind: Kind::Uint, least: 0, most: 0 },
             Rule { name: "options-out", kind: Kind::Uint, least: 0, most: 0 },
@@ -1219,6 +1221,7 @@ pub mod attr {
             Rule { name: "events", kind: Kind::Uint, least: 0, most: 0 },
             Rule { name: "events-suppressed", kind: Kind::Uint, least: 0, most: 0 },
             Rule { name: "memory", kind: Kind::Uint, least: 0, most: 0 },
+            Rule { name: "flows-evicted", kind: Kind::Uint, least: 0, most: 0 },
         ];
     }
 

@@ -14,6 +14,7 @@ import struct
 import subprocess
 import sys
 
+import helper
 import module
 import pytest
 import traffic
@@ -251,6 +252,31 @@ def test_a_table_full_of_live_flows_keeps_them(pair):
         for sock in socks:
             assert traffic.udp_exchange(pair.client, SERVER, 2, 0, port=LIVE_PORT, sock=sock) == 2
         assert measuring.client.stats()["accepted"] == accepted + 2 * count
+
+
+def test_flows_that_give_way_to_others_are_counted(pair):
+    """Each new flow is held, took the place of one that was dropped for it, or went unmeasured: none is left out."""
+    count, sent = 50, 0
+    evicted = module.statistics()["flows_evicted"]
+    with Measuring(pair, "v2") as measuring:
+        measuring.client.policy_set(rule("v2", protocol=UDP), flows_max=count, idle=3600)
+
+        def one_gives_way():
+            nonlocal sent
+            traffic.udp_spray(pair.client, SERVER, count, 1024 + sent)
+            sent += count
+            return measuring.client.stats()["flows-evicted"] > 0
+
+        assert not one_gives_way() and measuring.client.stats()["flows-dropped"] == 0
+        # "no packet came on for a second"
+        wait_until(one_gives_way, "no flow gives way", 30, 0.5)
+        stats = measuring.client.stats()
+        unmeasured = measuring.client.skipped().get("table-full", 0)
+        assert stats["flows"] == count and stats["flows-dropped"] == stats["flows-evicted"]
+        assert sent == count + stats["flows-evicted"] + unmeasured
+        assert module.statistics()["flows_evicted"] - evicted == stats["flows-evicted"]
+        shown = json.loads(pair.client.run(helper.path(), "--json", "show"))["statistics"]
+        assert (shown["flows-evicted"], shown["flows-dropped"]) == (stats["flows-evicted"], stats["flows-dropped"])
 
 
 @pytest.mark.timeout(600)

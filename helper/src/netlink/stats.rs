@@ -31,7 +31,7 @@ pub struct Stats {
     pub flows: u64,
     /// Pending entries held now.
     pub pending: u64,
-    /// Flows dropped so far.
+    /// Flows dropped so far, for whatever reason.
     pub flows_dropped: u64,
     /// Keys asked for.
     pub acquires: u64,
@@ -47,6 +47,8 @@ pub struct Stats {
     pub events_suppressed: u64,
     /// Bytes the flows take now.
     pub memory: u64,
+    /// Flows dropped to make room for others, among those dropped.
+    pub flows_evicted: u64,
 }
 
 impl Stats {
@@ -76,6 +78,7 @@ impl Stats {
                 attr::EVENTS => stats.events = attribute.uint()?,
                 attr::EVENTS_SUPPRESSED => stats.events_suppressed = attribute.uint()?,
                 attr::MEMORY => stats.memory = attribute.uint()?,
+                attr::FLOWS_EVICTED => stats.flows_evicted = attribute.uint()?,
                 _ => {}
             }
         }

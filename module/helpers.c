@@ -601,6 +601,16 @@ bool pdmv2_net_is_initial(const struct net *net)
 	return net->user_ns == &init_user_ns;
 }
 
+/* Of a namespace that is not the initial user namespace's; its user namespace keeps all above it. */
+u32 pdmv2_net_user(const struct net *net)
+{
+	const struct user_namespace *ns = net->user_ns;
+
+	while (ns->parent && ns->parent != &init_user_ns)
+		ns = ns->parent;
+	return from_kuid(&init_user_ns, ns->owner);
+}
+
 static unsigned long pdmv2_memory_max;
 
 static int pdmv2_memory_max_set(const char *value, const struct kernel_param *param)

@@ -151,6 +151,7 @@ struct kobject *pdmv2_kernel_kobj(void);
 int pdmv2_sysfs_create(struct kobject *dir, struct kobj_attribute *attribute);
 int pdmv2_max_dst_opts(struct net *net);
 bool pdmv2_net_is_initial(const struct net *net);
+u32 pdmv2_net_user(const struct net *net);
 
 /* Bytes that the flows of all namespaces may take: the module parameter memory_max. */
 void pdmv2_memory_init(void);

@@ -28,6 +28,7 @@ mod protection;
 #[allow(dead_code, unreachable_pub)]
 #[path = "../proto/src/lib.rs"]
 mod proto;
+mod remembered;
 mod secret;
 #[cfg(pdmv2_debug)]
 mod selftest;
@@ -69,7 +70,7 @@ struct Remembered;
 
 impl Drop for Remembered {
     fn drop(&mut self) {
-        secret::forget();
+        remembered::forget();
     }
 }
 
@@ -84,7 +85,7 @@ impl kernel::Module for Pdmv2 {
         }
         sys::memory::init();
         // SAFETY: first, and once.
-        unsafe { secret::init() };
+        unsafe { remembered::init() };
         #[cfg(pdmv2_debug)]
         selftest::run()?;
         let namespaces = sys::pernet::Registration::new::<namespace::Namespace>()?;

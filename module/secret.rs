@@ -10,6 +10,7 @@ use crate::proto::prefix::Prefix;
 use crate::proto::receive::last_epoch;
 use crate::proto::suite::Suite;
 use crate::proto::uapi::{Event, Profile, SecretState, SECRET_ID_LEN};
+use crate::remembered::remember;
 use crate::sys::errno;
 use crate::sys::hash::HashKey;
 use crate::sys::hmac::Prk;
@@ -25,9 +26,6 @@ const FLOORS: usize = 1024;
 const AGE_DIVISOR: u64 = 2048;
 /// How often it is told that a secret runs out of epochs, ns.
 const TELL_AGAIN: u64 = 5 * SECOND;
-/// Secrets and address ranges the module can remember to have sent under; past it no more are taken for sending.
-const REMEMBERED_MAX: usize = 1 << 17;
-
 /// Which of a secret's floors a flow falls on.
 #[derive(Clone, Copy)]
 pub(crate) struct Floor(u16);
@@ -173,64 +171,6 @@ impl Secret {
     }
 }
 
-/// A secret that was sent under, and an address range it was sent from. The key of a flow depends on its source address,
-/// so that the two ends of one secret, in two namespaces of one machine, do not share a key.
-#[derive(Clone, Copy)]
-struct SentUnder {
-    id: [u8; SECRET_ID_LEN],
-    from: Prefix,
-}
-
-kernel::sync::global_lock! {
-    // SAFETY: initialised at the start of module initialisation.
-    unsafe(uninit) static REMEMBERED: Mutex<KVec<SentUnder>> = KVec::new();
-}
-
-/// Makes the memory of secrets usable.
-///
-/// # Safety
-///
-/// Called once, before anything else of this file.
-pub(crate) unsafe fn init() {
-    // SAFETY: see above.
-    unsafe { REMEMBERED.init() };
-}
-
-/// Forgets every secret that was sent under, as the module is unloaded.
-pub(crate) fn forget() {
-    *REMEMBERED.lock() = KVec::new();
-}
-
-/// Whether this secret was sent under from any of these addresses. The list is sorted by identifier.
-fn overlaps(remembered: &[SentUnder], id: &[u8; SECRET_ID_LEN], from: &[Prefix]) -> bool {
-    let first = remembered.partition_point(|r| r.id < *id);
-    let same = remembered.iter().skip(first).take_while(|r| r.id == *id);
-    same.into_iter().any(|r| from.iter().any(|prefix| prefix.overlaps(&r.from)))
-}
-
-/// Whether this secret was sent under from any of these addresses since the module was loaded.
-pub(crate) fn was_sent_under(id: &[u8; SECRET_ID_LEN], from: &[Prefix]) -> bool {
-    overlaps(&REMEMBERED.lock(), id, from)
-}
-
-/// Remembers until unload that this secret is sent under from these addresses. Fails if it was before, in whatever
-/// namespace, or if no more can be remembered.
-fn remember(id: &[u8; SECRET_ID_LEN], from: &[Prefix]) -> Result {
-    let mut remembered = REMEMBERED.lock();
-    if overlaps(&remembered, id, from) {
-        return Err(errno::ealready());
-    }
-    if remembered.len().saturating_add(from.len()) > REMEMBERED_MAX {
-        return Err(ENOSPC);
-    }
-    remembered.reserve(from.len(), GFP_KERNEL)?;
-    let place = remembered.partition_point(|r| r.id < *id);
-    for prefix in from {
-        remembered.insert_within_capacity(place, SentUnder { id: *id, from: *prefix }).map_err(|_| ENOMEM)?;
-    }
-    Ok(())
-}
-
 /// A secret and what it is used for now.
 #[derive(Clone)]
 pub(crate) struct Held {
@@ -320,13 +260,13 @@ impl Secrets {
     }
 
     /// Sends under a generation from these addresses from now on, and retires the other. One that was retired, perhaps as
-    /// this machine may be one of two now, is never sent under again.
-    pub(crate) fn activate(&self, generation: u64, from: &[Prefix]) -> Result {
+    /// this machine may be one of two now, is never sent under again. It is remembered on behalf of `user`.
+    pub(crate) fn activate(&self, generation: u64, from: &[Prefix], user: Option<u32>) -> Result {
         let chosen = self.get(generation).ok_or(ENOENT)?;
         match chosen.state {
             SecretState::Send => return Ok(()),
             SecretState::Retired => return Err(errno::ealready()),
-            SecretState::Receive => remember(&chosen.secret.id, from)?,
+            SecretState::Receive => remember(&chosen.secret.id, from, user)?,
         }
         let mut held = self.held.lock();
         // Remembering sleeps: the secret may have been retired or have ended meanwhile.

@@ -8,7 +8,8 @@ use crate::namespace::Namespace;
 use crate::proto::schedule::id_info;
 use crate::proto::suite::{Aead, Kdf, Suite};
 use crate::proto::uapi::{attr, cmd, KeyMode, Rule, SECRET_ID_LEN};
-use crate::secret::{was_sent_under, Secret};
+use crate::remembered::was_sent_under;
+use crate::secret::Secret;
 use crate::sys::errno;
 use crate::sys::genl::{Do, Request};
 use crate::sys::hmac::Prk;
@@ -88,9 +89,11 @@ impl Do for Activate {
         let attributes = Attributes::of(request, &RULES)?;
         let association = named(namespace, &attributes.need(ASSOCIATION)?)?;
         let generation = attributes.need(GENERATION)?;
-        association.secrets.activate(generation.u64(), &association.local).map_err(|error| {
+        let user = namespace.net.foreign_user();
+        association.secrets.activate(generation.u64(), &association.local, user).map_err(|error| {
             let why = match error {
                 e if e == errno::ealready() => "sent under before, or retired: this secret is for receiving only",
+                e if e == errno::edquot() => "this user sent under as many secrets as a user may, until a reload",
                 e if e == ENOSPC => "the module can remember no more secrets: reload it",
                 e if e == ENOENT => "no such generation",
                 _ => "not activated",

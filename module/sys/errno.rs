@@ -19,6 +19,11 @@ pub(crate) fn ebadmsg() -> Error {
     error(bindings::EBADMSG)
 }
 
+/// Disk quota exceeded: of what a user may have.
+pub(crate) fn edquot() -> Error {
+    error(bindings::EDQUOT)
+}
+
 /// Operation not supported.
 pub(crate) fn eopnotsupp() -> Error {
     error(bindings::EOPNOTSUPP)

@@ -37,6 +37,13 @@ impl Net {
         unsafe { bindings::pdmv2_net_is_initial(self.as_raw()) }
     }
 
+    /// The user that its user namespace came from, by the number the initial user namespace has for it; `None` in that
+    /// itself. All that a user's own user namespaces contain counts as that user's.
+    pub(crate) fn foreign_user(self) -> Option<u32> {
+        // SAFETY: valid by the type's promise.
+        (!self.is_initial()).then(|| unsafe { bindings::pdmv2_net_user(self.as_raw()) })
+    }
+
     /// `net.ipv6.max_dst_opts_number`.
     pub(crate) fn max_dst_opts(self) -> i32 {
         // SAFETY: valid by the type's promise.

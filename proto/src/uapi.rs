@@ -680,7 +680,7 @@ pub mod cmd {
     pub const ASSOCIATION_GET: u8 = 5;
     /// Give an association a new generation, for receiving. At most two live at once; the newer must have the greater generation.
     pub const SECRET_ADD: u8 = 6;
-    /// Send under this generation from now on; the other becomes retired. Refused with EALREADY when it was sent under before, from the same addresses, or retired.
+    /// Send under this generation from now on; the other becomes retired. Refused with EALREADY when it was sent under before, from the same addresses, or retired; with EDQUOT or ENOSPC when no more secrets can be remembered, of this user's namespaces or at all.
     pub const SECRET_ACTIVATE: u8 = 7;
     /// Wipe a generation and every key under it.
     pub const SECRET_DEL: u8 = 8;

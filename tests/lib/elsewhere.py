@@ -64,4 +64,5 @@ def main():
         sys.stdin.readline()
 
 
-main()
+if __name__ == "__main__":
+    main()

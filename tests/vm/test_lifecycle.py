@@ -3,8 +3,10 @@
 
 import contextlib
 import errno
+import json
 import socket
 import subprocess
+import sys
 import time
 
 import module
@@ -13,7 +15,7 @@ import pytest
 import traffic
 from capture import UDP
 from family import Family, error_of, rule
-from hosts import CLIENT, PATIENCE, SERVER, Capture, Pair, wait_until
+from hosts import CLIENT, PATIENCE, SERVER, TOP, Capture, Pair, run, wait_until
 from measuring import MODES, Measuring, new_secret
 from test_bulk import UDP_SEGMENT
 from test_plain import consecutive
@@ -206,6 +208,34 @@ def test_a_secret_that_was_sent_under_is_for_receiving_only_when_added_again(pai
             family.association_set(CLIENT, SERVER, key_mode="kernel")
             family.secret_add(secret, prk=True)
             assert error_of(family.secret_activate, 1)[0] == errno.EALREADY
+
+
+@pytest.mark.timeout(300)
+def test_what_a_user_sent_under_takes_no_room_from_others(pair):
+    """The module remembers every secret it ever sent under, and forgets none: what one user fills is that user's share."""
+    first, share, users = 5000, 8192 // 32, 8
+    # What other tests left is forgotten.
+    module.unload()
+    module.load()
+    try:
+        # Each of eight users takes what there is, and then some from another namespace; then comes a ninth.
+        asked = [f"{first + n}:{most}" for n in range(users) for most in (2 * share, 1)] + [f"{first + users}:1"]
+        said = run(sys.executable, TOP / "tests" / "lib" / "sending_under.py", *asked)
+        *each, ninth = map(json.loads, said.splitlines())
+        assert [one["activated"] for one in each] == [share, 0] * users
+        for one in each:
+            assert one["errno"] == "EDQUOT" and "this user" in one["message"], one
+        assert ninth["activated"] == 0 and ninth["errno"] == "ENOSPC" and "no more secrets" in ninth["message"]
+        # What is refused is not sent under, though it never was before.
+        assert {(one["state"], one["may-send"]) for one in (*each, ninth)} == {("receive", True)}
+        # The machine's own have theirs.
+        with Measuring(pair) as measuring:
+            measuring.renew(new_secret(generation=2))
+            assert traffic.ping(pair.client, SERVER, 3) == 3
+            assert measuring.client.stats()["accepted"] == 3 and measuring.client.skipped() == {}
+    finally:
+        module.unload()
+        module.load()
 
 
 def test_a_retired_secret_is_never_sent_under_even_if_it_never_was(pair):

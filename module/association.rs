@@ -31,6 +31,19 @@ impl Name {
     }
 }
 
+/// Where a flow's addresses mean this peer: "an association is bound to one scope: an interface for link-local addresses, a
+/// VRF otherwise", by the number of its device.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Scope(u32);
+
+impl Scope {
+    /// The scope of a flow whose packets use this interface and this VRF (0 for none), of which one is asked for.
+    #[inline]
+    pub(crate) fn of(id: &FlowId, ifindex: impl FnOnce() -> u32, vrf: impl FnOnce() -> u32) -> Self {
+        Self(if is_link_local(&id.remote) { ifindex() } else { vrf() })
+    }
+}
+
 /// When an epoch ends before its PSNs are used up; 0 is never.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct EpochEnd {
@@ -59,6 +72,8 @@ pub(crate) struct Association {
     pub(crate) on_failure: OnFailure,
     /// The interface its link-local addresses are bound to, or 0.
     pub(crate) ifindex: u32,
+    /// The VRF its other addresses are bound to, or 0 for those that are in none.
+    pub(crate) vrf: u32,
     /// This host's addresses.
     pub(crate) local: KVec<Prefix>,
     /// The peer's addresses.
@@ -72,9 +87,9 @@ pub(crate) struct Association {
 }
 
 impl Association {
-    /// Whether its scope holds a flow on this interface: link-local addresses mean something only on their own.
-    pub(crate) fn is_bound_to(&self, id: &FlowId, ifindex: u32) -> bool {
-        !is_link_local(&id.remote) || self.ifindex == ifindex
+    /// What it is bound to as for a flow's addresses.
+    fn scope(&self, id: &FlowId) -> Scope {
+        Scope::of(id, || self.ifindex, || self.vrf)
     }
 
     /// How well it covers a flow: the lengths of the longest remote and local prefix, bits. `None` if it does not.
@@ -89,9 +104,10 @@ impl Association {
 pub(crate) struct Associations(pub(crate) KVec<Arc<Association>>);
 
 impl Associations {
-    /// The association of a flow: "the longest remote prefix, then the longest local one".
-    pub(crate) fn of(&self, id: &FlowId) -> Option<&Arc<Association>> {
-        self.0.iter().filter_map(|a| Some((a.covers(id)?, a))).max_by_key(|(quality, _)| *quality).map(|(_, a)| a)
+    /// The association of a flow in its scope: "the longest remote prefix, then the longest local one".
+    pub(crate) fn of(&self, id: &FlowId, scope: Scope) -> Option<&Arc<Association>> {
+        let here = self.0.iter().filter(|a| a.scope(id) == scope);
+        here.filter_map(|a| Some((a.covers(id)?, a))).max_by_key(|(quality, _)| *quality).map(|(_, a)| a)
     }
 
     /// An association by name.

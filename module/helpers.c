@@ -160,9 +160,22 @@ u32 pdmv2_out_ifindex(const struct sk_buff *skb)
 	return dst_dev(skb_dst(skb))->ifindex;
 }
 
-u32 pdmv2_in_ifindex(const struct nf_hook_state *state)
+u32 pdmv2_out_vrf(const struct sk_buff *skb)
 {
-	return state->in ? state->in->ifindex : 0;
+	return l3mdev_master_ifindex_rcu(dst_dev(skb_dst(skb)));
+}
+
+/* A VRF puts itself in the place of the interface that a packet came by. */
+u32 pdmv2_in_ifindex(const struct nf_hook_state *state, const struct sk_buff *skb)
+{
+	if (!state->in)
+		return 0;
+	return netif_is_l3_master(state->in) ? IP6CB(skb)->iif : state->in->ifindex;
+}
+
+u32 pdmv2_in_vrf(const struct nf_hook_state *state)
+{
+	return l3mdev_master_ifindex_rcu(state->in);
 }
 
 u32 pdmv2_out_mtu(const struct sk_buff *skb)

@@ -49,7 +49,9 @@ enum pdmv2_out_fact {
 
 u32 pdmv2_out_facts(const struct sk_buff *skb, const struct nf_hook_state *state);
 u32 pdmv2_out_ifindex(const struct sk_buff *skb);
-u32 pdmv2_in_ifindex(const struct nf_hook_state *state);
+u32 pdmv2_out_vrf(const struct sk_buff *skb);
+u32 pdmv2_in_ifindex(const struct nf_hook_state *state, const struct sk_buff *skb);
+u32 pdmv2_in_vrf(const struct nf_hook_state *state);
 u32 pdmv2_out_mtu(const struct sk_buff *skb);
 u32 pdmv2_gso_segs(const struct sk_buff *skb);
 bool pdmv2_gso_fits(const struct sk_buff *skb, u32 mtu);

@@ -7,7 +7,7 @@
 
 use crate::account::Payer;
 use crate::acquire::Questions;
-use crate::association::Association;
+use crate::association::{Association, Scope};
 use crate::counters::Count;
 use crate::event::{Notice, Notices};
 use crate::flow::Flow;
@@ -62,6 +62,7 @@ pub(crate) fn incoming(namespace: &Namespace, mut packet: Incoming<'_>) -> Verdi
         id: headers.flow_received(),
         payload: headers.has_payload(),
         ifindex: packet.ifindex(),
+        vrf: if headers.final_options.is_some() { packet.vrf() } else { 0 },
         len: packet.len(),
     };
     // A header that the kernel will drop the packet for holds no option for us.
@@ -103,6 +104,8 @@ struct Arrived<'a> {
     id: FlowId,
     payload: bool,
     ifindex: u32,
+    /// The VRF, or 0; looked for where there may be an option.
+    vrf: u32,
     /// From the IPv6 header to the end, bytes.
     len: usize,
 }
@@ -193,6 +196,10 @@ impl Arrived<'_> {
         }
     }
 
+    fn scope(&self) -> Scope {
+        Scope::of(&self.id, || self.ifindex, || self.vrf)
+    }
+
     /// The packet as tracepoints tell of it.
     fn traced(&self, mechanism: Mechanism) -> trace::Packet<'_> {
         let Self { namespace, id: flow, ifindex, len, .. } = self;
@@ -224,7 +231,8 @@ impl Arrived<'_> {
     /// The profile of what arrives: that of the association, or for plain options that of the rule.
     fn profile_of(&self, mechanism: Mechanism) -> Profile {
         let profile = if mechanism == Mechanism::V2Encrypted {
-            self.namespace.associations.read(self.section).and_then(|all| all.of(&self.id)).map(|a| a.profile)
+            let all = self.namespace.associations.read(self.section);
+            all.and_then(|all| all.of(&self.id, self.scope())).map(|association| association.profile)
         } else {
             let outbound = self.table.find(self.section, &self.id).is_some_and(|flow| flow.outbound);
             self.policy.decide(&self.id, outbound, self.now).map(|(_, rule)| rule.profile)
@@ -342,7 +350,8 @@ impl Arrived<'_> {
     ) -> Result<Accepted, Refusal> {
         let (protection, counter, payer) = flow.protect().map_err(|_| Refusal::NoMemory)?;
         let association = protection
-            .association_on(self.ifindex, &self.id, counter, self.namespace, self.section)
+            .association(self.scope(), &self.id, counter, self.namespace, self.section)
+            .cloned()
             .ok_or(Refusal::NoAssociation)?;
         *on_failure = association.on_failure;
         let accepted = association.secrets.accepted_generations();

@@ -53,7 +53,7 @@ pub(crate) struct Namespace {
     pub(crate) policy: RcuCell<Policy>,
     /// The associations.
     pub(crate) associations: RcuCell<Associations>,
-    association_version: Atomic<u64>,
+    association_version: Atomic<u32>,
     /// Where the sweep stands; dropped before the table.
     sweep: Pin<KBox<Mutex<Option<FlowWalk>>>>,
     /// The flows; made with the first policy, and kept.
@@ -139,8 +139,8 @@ impl Namespace {
         self.global_counter(link_local).load(Relaxed)
     }
 
-    /// Changes whenever the associations do.
-    pub(crate) fn association_version(&self) -> u64 {
+    /// Changes whenever the associations do; no other change gave the same for the last 2^32.
+    pub(crate) fn association_version(&self) -> u32 {
         self.association_version.load(Relaxed)
     }
 

@@ -6,6 +6,7 @@
 //! only then a PSN is taken, and the option written.
 
 use crate::acquire::Questions;
+use crate::association::Scope;
 use crate::counters::Count;
 use crate::flow::Flow;
 use crate::flow_table::{FlowTable, LockedFlow, NoRoom};
@@ -140,11 +141,11 @@ impl<'a> Look<'a> {
         }
         if let (Ok(()), Mechanism::V2Encrypted, Some(flow)) = (allowed, mechanism, &mut flow) {
             allowed = flow.protect().map_err(|_| Skip::NoMemory).and_then(|(protection, counter, payer)| {
-                let ifindex = packet.ifindex();
+                let scope = Scope::of(&id, || packet.ifindex(), || packet.vrf());
                 protection.prepare_sending(
                     &id,
                     counter,
-                    ifindex,
+                    scope,
                     self.namespace,
                     self.section,
                     self.now,

@@ -7,7 +7,7 @@
 
 use crate::account::{PaidBox, Payer};
 use crate::acquire::{Outstanding, Question, Questions};
-use crate::association::{Association, EpochEnd};
+use crate::association::{Association, EpochEnd, Scope};
 use crate::key::FlowKey;
 use crate::namespace::Namespace;
 use crate::proto::flow_id::FlowId;
@@ -125,7 +125,8 @@ struct InUse {
 #[derive(Default)]
 pub(crate) struct Protection {
     association: Option<Arc<Association>>,
-    association_version: u64,
+    association_version: u32,
+    scope: Scope,
     sending: Option<Sending>,
     receiver: Receiver<FlowKey>,
     in_use: Option<PaidBox<InUse>>,
@@ -135,17 +136,24 @@ pub(crate) struct Protection {
 const _: () = assert!(core::mem::size_of::<Protection>() <= 256);
 
 impl Protection {
-    /// The association that covers the flow, looked up anew when the namespace's associations changed.
+    /// The association that covers the flow in a scope, looked up anew when the namespace's associations changed. The same
+    /// 5-tuple may be used in several scopes. What was once sent or authenticated binds the flow to its own, so that no
+    /// packet of another's, which anybody may send, takes its keys and windows from it; in another it has none.
     pub(crate) fn association(
         &mut self,
+        scope: Scope,
         id: &FlowId,
         counter: &SendCounter,
         namespace: &Namespace,
         section: &rcu::Guard,
     ) -> Option<&Arc<Association>> {
         let version = namespace.association_version();
-        if version != self.association_version {
-            let found = namespace.associations.read(section).and_then(|all| all.of(id)).cloned();
+        let moves = scope != self.scope && self.sending.is_none() && self.receive_name().is_none();
+        if version != self.association_version || moves {
+            if moves {
+                self.scope = scope;
+            }
+            let found = namespace.associations.read(section).and_then(|all| all.of(id, self.scope)).cloned();
             let same = match (&self.association, &found) {
                 (Some(old), Some(new)) => Arc::ptr_eq(&old.secrets, &new.secrets),
                 (None, None) => true,
@@ -159,19 +167,12 @@ impl Protection {
             self.association = found;
             self.association_version = version;
         }
-        self.association.as_ref()
+        self.association.as_ref().filter(|_| self.scope == scope)
     }
 
-    /// Likewise, for a packet on this interface.
-    pub(crate) fn association_on(
-        &mut self,
-        ifindex: u32,
-        id: &FlowId,
-        counter: &SendCounter,
-        namespace: &Namespace,
-        section: &rcu::Guard,
-    ) -> Option<Arc<Association>> {
-        self.association(id, counter, namespace, section).filter(|a| a.is_bound_to(id, ifindex)).cloned()
+    /// The scope the flow is bound to.
+    pub(crate) fn scope(&self) -> Scope {
+        self.scope
     }
 
     /// The association found last.
@@ -242,18 +243,15 @@ impl Protection {
         &mut self,
         id: &FlowId,
         counter: &mut SendCounter,
-        ifindex: u32,
+        scope: Scope,
         namespace: &Namespace,
         section: &rcu::Guard,
         now: u64,
         payer: Payer<'_>,
         questions: &mut Questions,
     ) -> Result<(), Skip> {
-        self.association(id, counter, namespace, section);
+        self.association(scope, id, counter, namespace, section).ok_or(Skip::NoAssociation)?;
         let association = self.association.as_ref().ok_or(Skip::NoAssociation)?;
-        if !association.is_bound_to(id, ifindex) {
-            return Err(Skip::NoAssociation);
-        }
         let (generation, epochs) = (association.secrets.sending_generation(), association.epochs);
         if self.sending.as_ref().is_none_or(|s| s.secret.generation != generation) {
             let secret = association.secrets.sending();

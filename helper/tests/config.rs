@@ -187,6 +187,21 @@ const WRONG: &[(&str, &str, usize, &str, &str)] = &[
 ];
 
 #[test]
+fn the_same_prefixes_in_two_vrfs_are_two_peers() {
+    let remote = "local = [\"fd00::1\"]\nremote = [\"fd00::2\", \"fd01::/64\"]";
+    let c = "interface = \"eth0\"\nlocal = [\"fe80::/10\"]\nremote = [\"fe80::/10\"]";
+    let both = |b: &str, c_vrf: &str| {
+        let text = good().replace(remote, &format!("{b}{remote}")).replace(c, &format!("{c_vrf}{remote}"));
+        parse(Path::new("p"), &text).map(|config| config.peers.into_iter().map(|peer| peer.vrf).collect::<Vec<_>>())
+    };
+    assert_eq!(both("", "vrf = \"red\"\n").unwrap(), [None, Some("red".into())]);
+    assert_eq!(both("vrf = \"blue\"\n", "vrf = \"red\"\n").unwrap(), [Some("blue".into()), Some("red".into())]);
+    for same in ["", "vrf = \"red\"\n"] {
+        assert!(both(same, same).unwrap_err().to_string().contains("overlaps"));
+    }
+}
+
+#[test]
 fn every_error_names_file_line_and_key() {
     for (what, by, line, key, part) in WRONG {
         assert!(GOOD.contains(what), "{what}");

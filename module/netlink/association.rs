@@ -107,6 +107,7 @@ impl Do for Set {
                 .and_then(|a| OnFailure::from_u8(a.u8()))
                 .unwrap_or(OnFailure::Deliver),
             ifindex: attributes.get(IFINDEX).map_or(0, |a| a.u32()),
+            vrf: attributes.get(VRF).map_or(0, |a| a.u32()),
             local,
             remote,
             peer_idle: attributes.get(PEER_IDLE).map_or(0, |a| a.u32()),
@@ -176,6 +177,7 @@ impl Dump for Get {
                 m.u8(KEY_MODE, a.key_mode as u8)?;
                 m.u8(ON_FAILURE, a.on_failure as u8)?;
                 m.u32(IFINDEX, a.ifindex)?;
+                m.u32(VRF, a.vrf)?;
                 a.local.iter().try_for_each(|p| write::prefix(m, LOCAL, p))?;
                 a.remote.iter().try_for_each(|p| write::prefix(m, REMOTE, p))?;
                 m.u32(PEER_IDLE, a.peer_idle)?;

@@ -55,9 +55,9 @@ impl Do for Add {
         let table = namespace.table().ok_or(ENOENT)?;
         let install = |flow: &mut Flow| {
             let (protection, counter, payer) = flow.protect()?;
-            let covered =
-                protection.association(&id, counter, namespace, &section).is_some_and(|a| a.name == association.name);
-            if !covered {
+            let scope = protection.scope();
+            let covering = protection.association(scope, &id, counter, namespace, &section);
+            if covering.is_none_or(|covering| covering.name != association.name) {
                 flow_attribute.wrong(format_args!("the association does not cover this flow"));
                 return Err(EINVAL);
             }

@@ -122,6 +122,12 @@ impl Outgoing<'_> {
         unsafe { bindings::pdmv2_out_ifindex(self.skb) }
     }
 
+    /// The VRF that interface is in, or 0.
+    pub(crate) fn vrf(&self) -> u32 {
+        // SAFETY: valid.
+        unsafe { bindings::pdmv2_out_vrf(self.skb) }
+    }
+
     /// The path MTU the output path will hold it to, bytes.
     pub(crate) fn mtu(&self) -> usize {
         // SAFETY: valid, with a route, as LOCAL_OUT packets have.
@@ -227,7 +233,13 @@ impl Incoming<'_> {
     /// The interface it arrived by.
     pub(crate) fn ifindex(&self) -> u32 {
         // SAFETY: valid.
-        unsafe { bindings::pdmv2_in_ifindex(self.state) }
+        unsafe { bindings::pdmv2_in_ifindex(self.state, self.skb) }
+    }
+
+    /// The VRF it arrived in, or 0.
+    pub(crate) fn vrf(&self) -> u32 {
+        // SAFETY: valid.
+        unsafe { bindings::pdmv2_in_vrf(self.state) }
     }
 
     /// The path MTU back to the source of a TCP segment whose header is at `tcp_at`, bytes.

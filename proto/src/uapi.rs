@@ -877,9 +877,11 @@ pub mod attr {
         pub const EPOCH_PACKETS: u16 = 10;
         /// Seconds after which an epoch ends, likewise.
         pub const EPOCH_SECONDS: u16 = 11;
+        /// The VRF device that addresses other than link-local are bound to; absent or 0, those of no VRF are meant.
+        pub const VRF: u16 = 12;
 
         /// Bounds of each attribute, by number.
-        pub static RULES: [Rule; 12] = [
+        pub static RULES: [Rule; 13] = [
             Rule { name: "", kind: Kind::Flag, least: 0, most: 0 },
             Rule { name: "name", kind: Kind::Text, least: 1, most: 63 },
             Rule { name: "profile", kind: Kind::U8, least: 2, most: 3 },
@@ -892,6 +894,7 @@ pub mod attr {
             Rule { name: "secret", kind: Kind::Nest, least: 0, most: 0 },
             Rule { name: "epoch-packets", kind: Kind::U32, least: 1, most: 65535 },
             Rule { name: "epoch-seconds", kind: Kind::U32, least: 1, most: 86400 },
+            Rule { name: "vrf", kind: Kind::U32, least: 0, most: 4294967295 },
         ];
     }
 

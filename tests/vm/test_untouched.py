@@ -237,6 +237,7 @@ def test_a_vrf_sends_a_packet_once_through_the_last_pass_only(pair, results):
     with Measuring(pair) as measuring, traffic.UdpEcho(pair.server), Capture(client, results(".pcap")) as tap:
         with client.udp() as sock:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"vrf0")
+            measuring.client.association_set(CLIENT, SERVER, key_mode="kernel", vrf=client.ifindex("vrf0"))
             before = measuring.client.stats()["global-pointer"]
             assert traffic.udp_exchange(client, SERVER, 10, sock=sock) == 10
             after = measuring.client.stats()

@@ -68,6 +68,8 @@ pub struct Peer {
     pub endpoint: Option<SocketAddr>,
     /// Interface its link-local addresses are on.
     pub interface: Option<String>,
+    /// VRF its other addresses are in; `None` for no VRF.
+    pub vrf: Option<String>,
     /// This host's addresses that it may measure.
     pub local: Vec<Prefix>,
     /// Its addresses.

@@ -42,9 +42,10 @@ pub fn peers(source: &Source<'_>, raw: Vec<raw::Peer>) -> Result<Vec<Peer>, Conf
 
 fn overlap(peer: &Peer, other: &Peer) -> Option<(Prefix, Prefix)> {
     let pairs = peer.remote.iter().flat_map(|mine| other.remote.iter().map(move |theirs| (*mine, *theirs)));
-    // The same link-local address on two interfaces is two addresses.
-    let apart = |mine: &Prefix, theirs: &Prefix| {
-        mine.is_link_local() && theirs.is_link_local() && peer.interface != other.interface
+    // The same link-local address on two interfaces is two addresses, and so is any other in two VRFs.
+    let apart = |mine: &Prefix, theirs: &Prefix| match (mine.is_link_local(), theirs.is_link_local()) {
+        (true, true) => peer.interface != other.interface,
+        _ => peer.vrf != other.vrf,
     };
     pairs.into_iter().find(|(mine, theirs)| mine.overlaps(theirs) && !apart(mine, theirs))
 }
@@ -65,6 +66,7 @@ fn peer(source: &Source<'_>, raw: raw::Peer) -> Result<Peer, ConfigError> {
         endpoint: endpoint.transpose()?,
         public_key,
         interface: raw.interface.map(Spanned::into_inner),
+        vrf: raw.vrf,
         local,
         remote,
         profile: match &raw.profile {

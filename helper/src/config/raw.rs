@@ -52,6 +52,7 @@ pub struct Peer {
     pub public_key: Spanned<String>,
     pub endpoint: Option<Spanned<String>>,
     pub interface: Option<Spanned<String>>,
+    pub vrf: Option<String>,
     pub local: Spanned<Vec<Spanned<String>>>,
     pub remote: Spanned<Vec<Spanned<String>>>,
     pub profile: Option<Spanned<String>>,

@@ -7,7 +7,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
 use tracing::{debug, warn};
@@ -65,8 +65,13 @@ async fn dial(
     connector: &TlsConnector,
 ) -> Result<Channel<TcpStream>, SessionError> {
     let io = |error| SessionError::Channel(ChannelError::Io(error));
-    let endpoint = shared.keeper().scoped(index, endpoint);
-    let tcp = timeout(HANDSHAKE, TcpStream::connect(endpoint)).await.map_err(|_| SessionError::Timeout)?.map_err(io)?;
+    let (endpoint, vrf) = {
+        let keeper = shared.keeper();
+        (keeper.scoped(index, endpoint), keeper.vrf(index))
+    };
+    let socket = if endpoint.is_ipv6() { TcpSocket::new_v6() } else { TcpSocket::new_v4() }.map_err(io)?;
+    socket.bind_device(vrf.as_deref().map(str::as_bytes)).map_err(io)?;
+    let tcp = timeout(HANDSHAKE, socket.connect(endpoint)).await.map_err(|_| SessionError::Timeout)?.map_err(io)?;
     tune(&tcp);
     let stream = timeout(HANDSHAKE, connector.connect(tls::server_name(), tcp))
         .await

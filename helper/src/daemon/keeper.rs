@@ -84,6 +84,7 @@ struct Pair {
     /// Wire profile of the secrets that are held, or of those that are to come.
     profile: Profile,
     ifindex: u32,
+    vrf: u32,
     last_generation: u64,
     peer_idle: Option<u32>,
     held: Vec<Held>,
@@ -101,6 +102,7 @@ impl Pair {
             key_mode: self.peer.key_mode,
             on_failure: self.peer.on_failure,
             ifindex: self.ifindex,
+            vrf: self.vrf,
             local: self.peer.local.clone(),
             remote: self.peer.remote.clone(),
             peer_idle: self.peer_idle,
@@ -266,6 +268,11 @@ impl Keeper {
             }
             _ => endpoint,
         }
+    }
+
+    /// The VRF that a peer is reached in.
+    pub fn vrf(&self, index: usize) -> Option<String> {
+        self.pairs.get(index)?.peer.vrf.clone()
     }
 
     /// Installs a negotiated secret for receiving, with the receive keys of all live flows for its epoch 0, so that a switch
@@ -529,18 +536,17 @@ fn preferred(first: Profile) -> Vec<Profile> {
 }
 
 fn pair(peer: &Peer) -> Result<Pair, KeeperError> {
-    let ifindex = match &peer.interface {
-        Some(interface) => number_of(interface).map_err(|source| KeeperError::Interface {
-            peer: peer.name.clone(),
-            interface: interface.clone(),
-            source,
-        })?,
-        None => 0,
+    let number = |device: &Option<String>| {
+        device.as_ref().map_or(Ok(0), |interface| {
+            let (peer, interface) = (peer.name.clone(), interface.clone());
+            number_of(&interface).map_err(|source| KeeperError::Interface { peer, interface, source })
+        })
     };
     Ok(Pair {
         peer: peer.clone(),
         profile: peer.profile,
-        ifindex,
+        ifindex: number(&peer.interface)?,
+        vrf: number(&peer.vrf)?,
         last_generation: 0,
         peer_idle: None,
         held: Vec::new(),

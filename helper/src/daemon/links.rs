@@ -147,6 +147,7 @@ mod tests {
             public_key: PublicKey([key; 32]),
             endpoint: None,
             interface: None,
+            vrf: None,
             local: vec![],
             remote: vec![],
             profile: Profile::V2,

@@ -25,6 +25,8 @@ pub struct Association {
     pub on_failure: OnFailure,
     /// Interface of link-local addresses, or 0.
     pub ifindex: u32,
+    /// VRF of other addresses, or 0.
+    pub vrf: u32,
     /// This host's addresses.
     pub local: Vec<Prefix>,
     /// The peer's addresses.
@@ -46,7 +48,8 @@ impl Association {
             .u8(attr::PROFILE, self.profile as u8)
             .u8(attr::KEY_MODE, self.key_mode as u8)
             .u8(attr::ON_FAILURE, self.on_failure as u8)
-            .u32(attr::IFINDEX, self.ifindex);
+            .u32(attr::IFINDEX, self.ifindex)
+            .u32(attr::VRF, self.vrf);
         self.local.iter().for_each(|prefix| put_prefix(&mut builder, attr::LOCAL, prefix));
         self.remote.iter().for_each(|prefix| put_prefix(&mut builder, attr::REMOTE, prefix));
         let numbers = [
@@ -77,6 +80,8 @@ pub struct AssociationInfo {
     pub on_failure: String,
     /// Interface of link-local addresses, or 0.
     pub ifindex: u32,
+    /// VRF of other addresses, or 0.
+    pub vrf: u32,
     /// This host's addresses.
     pub local: Vec<Prefix>,
     /// The peer's addresses.
@@ -112,6 +117,7 @@ impl AssociationInfo {
                     info.on_failure = named(attribute.u8()?, |value| OnFailure::from_u8(value).map(OnFailure::name))
                 }
                 attr::IFINDEX => info.ifindex = attribute.u32()?,
+                attr::VRF => info.vrf = attribute.u32()?,
                 attr::LOCAL => info.local.push(get_prefix(attribute.nest())?),
                 attr::REMOTE => info.remote.push(get_prefix(attribute.nest())?),
                 attr::PEER_IDLE => info.peer_idle = Some(attribute.u32()?),
@@ -146,6 +152,7 @@ mod tests {
             key_mode: KeyMode::Kernel,
             on_failure: OnFailure::Drop,
             ifindex: 3,
+            vrf: 4,
             local: vec!["fd00::1".parse().unwrap()],
             remote: vec!["fd00::2".parse().unwrap(), "fd01::/64".parse().unwrap()],
             peer_idle: Some(600),
@@ -155,7 +162,7 @@ mod tests {
         let info = AssociationInfo::decode(&association.encode().into_bytes()).unwrap();
         assert_eq!(info.name, "b");
         assert_eq!((info.profile.as_str(), info.key_mode.as_str(), info.on_failure.as_str()), ("v2", "kernel", "drop"));
-        assert_eq!((info.ifindex, info.peer_idle), (3, Some(600)));
+        assert_eq!((info.ifindex, info.vrf, info.peer_idle), (3, 4, Some(600)));
         assert_eq!((info.epoch_packets, info.epoch_seconds), (Some(1000), Some(60)));
         assert_eq!((info.local, info.remote), (association.local, association.remote));
     }

@@ -6,6 +6,7 @@ mod association;
 mod attributes;
 mod flow;
 mod key;
+mod limits;
 mod policy;
 mod secret;
 mod stats;
@@ -28,5 +29,6 @@ pub(crate) fn commands() -> Result<Commands> {
         .does::<key::Add>()?
         .dumps::<flow::Get>()?
         .does::<flow::Flush>()?
-        .dumps::<stats::Get>()
+        .dumps::<stats::Get>()?
+        .does::<limits::Set>()
 }

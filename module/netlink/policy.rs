@@ -3,7 +3,7 @@
 //! `policy-set` and `policy-get`.
 
 use super::attributes::{prefix, profile, Attribute, Attributes};
-use super::write;
+use super::{limits, write};
 use crate::limits::Limit;
 use crate::namespace::Namespace;
 use crate::policy::Policy;
@@ -57,7 +57,7 @@ impl Do for Set {
     const RULES: &'static [Bounds] = &attr::policy::RULES;
 
     fn run(namespace: &Namespace, request: &Request<'_>) -> Result {
-        use attr::policy::{FORBID_PLAIN, MEMORY, RULE, RULES};
+        use attr::policy::{FORBID_PLAIN, RULE, RULES};
         let attributes = Attributes::of(request, &RULES)?;
         let now = time::now();
         let mut rules = KVec::new();
@@ -71,17 +71,7 @@ impl Do for Set {
             true => None,
             false => Some(KBox::new(Policy::new(rules, attributes.flag(FORBID_PLAIN))?, GFP_KERNEL_ACCOUNT)?),
         };
-        if let (Some(pending), Some(table)) = (attributes.get(attr::policy::PENDING_MAX), namespace.table()) {
-            table.resize_pending(pending.u32())?;
-        }
-        for (limit, attribute, _) in Limit::ALL {
-            if let Some(value) = attributes.get(attribute) {
-                namespace.limits.set(limit, value.u32());
-            }
-        }
-        if let Some(memory) = attributes.get(MEMORY) {
-            namespace.account.set_most(memory.u64());
-        }
+        limits::set(namespace, &attributes)?;
         namespace.replace_policy(policy)
     }
 }

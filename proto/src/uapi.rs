@@ -696,6 +696,8 @@ pub mod cmd {
     pub const STATS_GET: u8 = 13;
     /// Something an operator or the helper should know; rate limited.
     pub const EVENT: u8 = 14;
+    /// Change limits of the namespace, whether it has rules or not. Each stays as it is where it is absent; so do the rules.
+    pub const LIMITS_SET: u8 = 15;
 }
 
 /// Multicast groups, in the order they are registered.

@@ -77,6 +77,9 @@ class Family:
     def policy_set(self, *rules, **settings):
         return self.ynl.do("policy-set", {"rule": list(rules), **dashed(settings)})
 
+    def limits_set(self, **limits):
+        return self.ynl.do("limits-set", dashed(limits))
+
     def policy_get(self):
         return self.ynl.do("policy-get", {}) or {}
 

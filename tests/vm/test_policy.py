@@ -4,9 +4,10 @@
 import errno
 import time
 
+import helper
 import pytest
 import traffic
-from capture import UDP
+from capture import ICMPV6, UDP
 from family import Family, error_of, prefix, rule
 from hosts import CLIENT, SERVER, wait_until
 from measuring import Measuring
@@ -94,6 +95,42 @@ def test_limits_belong_to_the_namespace(pair):
             assert limits_of(client) == SET | {name: value + 1}
             client.policy_set(**{name.replace("-", "_"): value})
         assert limits_of(server) == LIMITS
+
+
+def test_a_limit_changes_alone(pair):
+    """Neither the rules change, nor what they counted, nor any other limit, nor the flows; with rules and without."""
+    with Measuring(pair, "v2", rules=[rule("pdm", protocol=6), rule("v2", sample=2)]) as measuring:
+        client, rules = measuring.client, lambda: client.policy_get()["rule"]
+        assert traffic.ping(pair.client, SERVER, 4) == 4
+        before, flows = rules(), client.flows()
+        assert hits(client) == [0, 4]
+        for name, value in SET.items():
+            expected = limits_of(client) | {name: value}
+            if name == "flows-max":
+                pair.client.run(helper.path(), "policy", "limit", f"--{name}", value)
+            else:
+                client.limits_set(**{name.replace("-", "_"): value})
+            assert limits_of(client) == expected and rules() == before
+        client.limits_set()
+        assert limits_of(client) == SET and [f["id"] for f in client.flows()] == [f["id"] for f in flows]
+        # In force: the rule, and a limit.
+        assert traffic.ping(pair.client, SERVER, 4) == 4
+        assert hits(client) == [0, 8] and client.flow(ICMPV6)["options-out"] == 4
+        traffic.udp_spray(pair.client, SERVER, 2 * SET["flows-max"])
+        assert client.stats()["flows"] == SET["flows-max"]
+        # What is no limit, and what is out of bounds, changes nothing.
+        for wrong, named in (({"rule": [rule("v2")]}, "rule"), ({"forbid_plain": True}, "forbid-plain"), ({"idle": 0}, "idle")):
+            number, message, _ = error_of(client.limits_set, rest=9, **wrong)
+            assert number in (errno.EINVAL, errno.ERANGE) and named in message, message
+        assert limits_of(client) == SET
+        assert [(r["send"], r["sample"]) for r in rules()] == [("pdm", 1), ("v2", 2)]
+        client.policy_set()
+        client.limits_set(idle=77)
+        assert limits_of(client) == SET | {"idle": 77} and "rule" not in client.policy_get()
+        # The command wants one at least, and tells what the module refuses.
+        for words, said in (([], "required"), (["--rest", 0], "rest")):
+            with pytest.raises(AssertionError, match=said):
+                pair.client.run(helper.path(), "policy", "limit", *words)
 
 
 def test_wrong_limits_change_nothing(pair):

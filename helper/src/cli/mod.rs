@@ -44,7 +44,7 @@ enum Command {
     Daemon(daemon::Args),
     /// Show associations, flows and what was measured on them; so does `pdmv2` alone.
     Show,
-    /// Show the policy, replace it, or clear it.
+    /// Show the policy, replace or clear it, or change limits.
     Policy(policy::Args),
     /// List flows, or drop them all.
     Flow(flow::Args),

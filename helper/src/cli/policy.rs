@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use super::{print, CliError};
 use crate::config;
-use crate::netlink::policy::Policy;
+use crate::netlink::policy::{Limits, Policy};
 use crate::netlink::{Client, Kernel};
 use crate::output::view::PolicyView;
 use crate::output::{json, table, Format};
@@ -26,6 +26,8 @@ enum Command {
         /// TOML file with a table `rule` for each rule, as in the daemon's configuration.
         file: PathBuf,
     },
+    /// Change limits of this network namespace, and leave its rules as they are.
+    Limit(Limits),
     /// Remove all rules: nothing is measured in this network namespace any more.
     Clear,
 }
@@ -44,6 +46,7 @@ pub fn run(args: &Args, format: Format) -> Result<(), CliError> {
             let policy = config::load_policy(file)?;
             Ok(Client::open()?.policy_set(&policy)?)
         }
+        Some(Command::Limit(limits)) => Ok(Client::open()?.limits_set(*limits)?),
         Some(Command::Clear) => Ok(Client::open()?.policy_set(&Policy::default())?),
     }
 }

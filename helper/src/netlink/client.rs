@@ -226,6 +226,7 @@ fn name(command: u8) -> &'static str {
         cmd::FLOW_GET => "flow-get",
         cmd::FLOW_FLUSH => "flow-flush",
         cmd::STATS_GET => "stats-get",
+        cmd::LIMITS_SET => "limits-set",
         _ => "request",
     }
 }

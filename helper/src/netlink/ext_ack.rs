@@ -99,7 +99,7 @@ static STATS: Set = Set { rules: &attr::stats::RULES, nests: &[] };
 
 fn set_of(command: u8) -> Option<&'static Set> {
     match command {
-        cmd::POLICY_SET | cmd::POLICY_GET => Some(&POLICY),
+        cmd::POLICY_SET | cmd::POLICY_GET | cmd::LIMITS_SET => Some(&POLICY),
         cmd::ASSOCIATION_SET | cmd::ASSOCIATION_DEL | cmd::ASSOCIATION_GET => Some(&ASSOCIATION),
         cmd::SECRET_ADD | cmd::SECRET_ACTIVATE | cmd::SECRET_DEL => Some(&SECRET),
         cmd::KEY_ADD => Some(&KEY),

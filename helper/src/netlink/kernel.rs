@@ -10,7 +10,7 @@ use super::client::Client;
 use super::error::{Error, Malformed};
 use super::flow::Flow;
 use super::key::KeyName;
-use super::policy::Policy;
+use super::policy::{Limits, Policy};
 use super::secret::{encode_name, HeldSecret, NewSecret};
 use super::stats::Stats;
 use crate::keys::schedule::FlowKey;
@@ -23,6 +23,8 @@ pub trait Kernel: Send {
     fn is_new(&mut self) -> Result<bool, Error>;
     /// Replaces the policy.
     fn policy_set(&mut self, policy: &Policy) -> Result<(), Error>;
+    /// Changes limits; what is absent stays.
+    fn limits_set(&mut self, limits: Limits) -> Result<(), Error>;
     /// The policy in force.
     fn policy_get(&mut self) -> Result<Policy, Error>;
     /// Makes or changes an association.
@@ -54,6 +56,10 @@ impl Kernel for Client {
 
     fn policy_set(&mut self, policy: &Policy) -> Result<(), Error> {
         self.request(cmd::POLICY_SET, policy.encode()).map(drop)
+    }
+
+    fn limits_set(&mut self, limits: Limits) -> Result<(), Error> {
+        self.request(cmd::LIMITS_SET, limits.encode()).map(drop)
     }
 
     fn policy_get(&mut self) -> Result<Policy, Error> {

@@ -161,26 +161,36 @@ impl Rule {
 }
 
 /// Limits of a namespace. What is absent stays as it is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, clap::Args)]
 #[serde(rename_all = "kebab-case")]
+#[group(required = true, multiple = true)]
 pub struct Limits {
     /// Most flows held.
+    #[arg(long, value_name = "NUMBER")]
     pub flows_max: Option<u32>,
-    /// Seconds after which an idle flow may be dropped.
+    /// Seconds after which an idle flow may be dropped; the daemon sets the one that it tells its peers.
+    #[arg(long, value_name = "SECONDS")]
     pub idle: Option<u32>,
     /// Seconds without a packet after which a flow gives up what only a flow in use needs.
+    #[arg(long, value_name = "SECONDS")]
     pub rest: Option<u32>,
     /// Bytes the flows may take.
+    #[arg(long, value_name = "BYTES")]
     pub memory: Option<u64>,
     /// Most associations.
+    #[arg(long, value_name = "NUMBER")]
     pub associations_max: Option<u32>,
     /// Most flows known from unauthenticated packets alone.
+    #[arg(long, value_name = "NUMBER")]
     pub pending_max: Option<u32>,
     /// ACQUIRE messages a second.
+    #[arg(long, value_name = "NUMBER")]
     pub acquire_rate: Option<u32>,
     /// Events a second.
+    #[arg(long, value_name = "NUMBER")]
     pub event_rate: Option<u32>,
     /// Keys a second on behalf of unauthenticated packets.
+    #[arg(long, value_name = "NUMBER")]
     pub stranger_rate: Option<u32>,
 }
 
@@ -197,6 +207,24 @@ impl Limits {
             (attr::EVENT_RATE, &mut self.event_rate),
             (attr::STRANGER_RATE, &mut self.stranger_rate),
         ]
+    }
+
+    /// The attributes of limits-set.
+    pub fn encode(mut self) -> Builder {
+        let mut builder = Builder::default();
+        self.put(&mut builder);
+        builder
+    }
+
+    fn put(&mut self, builder: &mut Builder) {
+        for (attribute, value) in self.numbers() {
+            if let Some(value) = value {
+                builder.u32(attribute, *value);
+            }
+        }
+        if let Some(memory) = self.memory {
+            builder.u64(attr::MEMORY, memory);
+        }
     }
 }
 
@@ -220,14 +248,7 @@ impl Policy {
             builder.nest(attr::RULE, |nest| rule.encode(nest));
         }
         let mut limits = self.limits;
-        for (attribute, value) in limits.numbers() {
-            if let Some(value) = value {
-                builder.u32(attribute, *value);
-            }
-        }
-        if let Some(memory) = limits.memory {
-            builder.u64(attr::MEMORY, memory);
-        }
+        limits.put(&mut builder);
         builder
     }
 
@@ -292,6 +313,8 @@ mod tests {
             },
         };
         assert_eq!(Policy::decode(&policy.encode().into_bytes()), Ok(policy.clone()));
+        let limits = Policy { limits: policy.limits, ..Policy::default() };
+        assert_eq!(Policy::decode(&policy.limits.encode().into_bytes()), Ok(limits));
         assert_eq!(policy.rules[0].accepted(), ["v2", "v2-encrypted"]);
         assert_eq!(policy.rules[1].accepted(), ["pdm"]);
         assert_eq!(policy.rules[0].direction_name(), "outbound");

@@ -9,7 +9,7 @@ use pdmv2::keys::schedule::{FlowKey, SecretId};
 use pdmv2::netlink::association::{Association, AssociationInfo};
 use pdmv2::netlink::flow::Flow;
 use pdmv2::netlink::key::KeyName;
-use pdmv2::netlink::policy::Policy;
+use pdmv2::netlink::policy::{Limits, Policy};
 use pdmv2::netlink::secret::{HeldSecret, NewSecret};
 use pdmv2::netlink::stats::Stats;
 use pdmv2::netlink::{Error, Kernel};
@@ -116,6 +116,11 @@ impl Kernel for MemoryKernel {
         let mut state = self.there()?;
         state.log.push(Done::Policy(policy.clone()));
         state.policy = policy.clone();
+        Ok(())
+    }
+
+    fn limits_set(&mut self, limits: Limits) -> Result<(), Error> {
+        self.there()?.policy.limits = limits;
         Ok(())
     }
 

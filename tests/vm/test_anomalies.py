@@ -5,6 +5,7 @@ import json
 import signal
 import socket
 import subprocess
+import time
 from select import select
 
 import craft
@@ -12,14 +13,13 @@ import helper
 import pytest
 import traffic
 from capture import ICMPV6, UDP
-from family import SO_RCVBUFFORCE, Family, flow_id
+from family import Family, flow_id
 from hosts import CLIENT, SERVER, wait_until
 from measuring import Measuring
 
 LONG = 16  # packets in a row without an option, where each had one before
 FEW = 4  # options that come before any is expected
 BURST = 16  # refusals of one reason
-AT_ONCE = 1024  # events of a namespace, and 512 a second
 PORT, CLIENT_PORT = 7000, 5555
 
 
@@ -160,21 +160,34 @@ def test_an_implausible_jump_is_told(pair, mechanism):
 
 
 def test_events_are_limited_and_those_left_out_are_counted(pair):
-    """"rate limited, counted" """
+    """"rate limited, counted": two seconds' worth at once, and then the rate that is set; each is told or counted."""
+    rate, jumps = 2, 500
     with Measured(pair, "v2") as flow:
+        flow.family.limits_set(event_rate=rate)
         before = flow.family.stats()
         assert (before["events"], before["events-suppressed"]) == (0, 0)
-        flow.listener.ynl.sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 4 << 20)
-        jumps = 3 * AT_ONCE
         flow.send(flow.body())
-        for _ in range(jumps):
+
+        def jump():
             flow.crafted.psn = (flow.crafted.psn + 8192) & 0xFFFF
             flow.crafted.send(craft.alone(flow.body()))
+
+        began = time.monotonic()
+        for _ in range(jumps):
+            jump()
         flow.arrived(jumps)
+        passed = time.monotonic() - began
         stats = flow.family.stats()
         assert stats["events"] + stats["events-suppressed"] == jumps
-        assert stats["events"] >= AT_ONCE
+        assert 2 * rate <= stats["events"] <= 2 * rate + rate * passed + 1 < jumps, (stats, passed)
         assert len(flow.told()) == stats["events"]
+
+        def told_again():
+            jump()
+            return flow.told()
+
+        # It goes on once the flood is over.
+        wait_until(told_again, "nothing is told any more", 20)
 
 
 @pytest.mark.parametrize("json_too", [False, True])

@@ -10,6 +10,9 @@ const FIRST: Duration = Duration::from_millis(500);
 /// Longest wait.
 const LONGEST: Duration = Duration::from_secs(60);
 
+/// A session that lasted this long may be followed by another at once.
+const LASTING: Duration = Duration::from_secs(60);
+
 /// The state of one sequence of attempts.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Backoff {
@@ -27,6 +30,33 @@ impl Backoff {
     /// The attempts bore fruit.
     pub fn reset(&mut self) {
         self.failures = 0;
+    }
+}
+
+/// When a peer is dialled: attempts that fail are ever farther apart, and one that succeeds begins anew, however soon its
+/// session ends. Sessions that end soon are apart by the first wait, so that they do not chase each other.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Pace {
+    backoff: Backoff,
+    succeeded_at: Option<Duration>,
+}
+
+impl Pace {
+    /// The wait after an attempt that failed.
+    pub fn failed(&mut self) -> Duration {
+        self.backoff.next_wait()
+    }
+
+    /// An exchange succeeded, and its session begins.
+    pub fn succeeded(&mut self, now: Duration) {
+        self.backoff.reset();
+        self.succeeded_at = Some(now);
+    }
+
+    /// The wait before the next attempt, if the last session began so lately that there is one. Asked again, there is none.
+    pub fn wait_after_session(&mut self, now: Duration) -> Option<Duration> {
+        let began = self.succeeded_at.take()?;
+        (now.saturating_sub(began) < LASTING).then(|| self.backoff.next_wait())
     }
 }
 
@@ -51,5 +81,38 @@ mod tests {
         }
         backoff.reset();
         assert!(backoff.next_wait() <= FIRST);
+    }
+
+    #[test]
+    fn an_exchange_that_succeeded_begins_anew_however_soon_its_session_ends() {
+        let mut pace = Pace::default();
+        let first = FIRST / 2..=FIRST;
+        for session in 0..20u64 {
+            // The more attempts failed before, the longer were their waits.
+            for failures in 0..8u32 {
+                // A session that ended soon had the first wait of this sequence.
+                let whole = FIRST.saturating_mul(1 << (failures + u32::from(session > 0))).min(LONGEST);
+                let wait = pace.failed();
+                assert!(wait >= whole / 2 && wait <= whole, "{session}, {failures}: {wait:?}");
+            }
+            let now = Duration::from_secs(100 * session);
+            pace.succeeded(now);
+            let wait = pace.wait_after_session(now + LASTING / 2).unwrap();
+            assert!(first.contains(&wait), "{session}: {wait:?}");
+            assert_eq!(pace.wait_after_session(now + LASTING / 2), None);
+        }
+        // One soon after the other, and one that lasted.
+        for now in (0..100).map(Duration::from_secs) {
+            pace.succeeded(now);
+            assert!(first.contains(&pace.wait_after_session(now).unwrap()));
+        }
+        pace.succeeded(Duration::ZERO);
+        assert_eq!(pace.wait_after_session(LASTING), None);
+    }
+
+    #[test]
+    fn waits_differ() {
+        let waits: std::collections::HashSet<_> = (0..20).map(|_| Pace::default().failed()).collect();
+        assert!(waits.len() > 10, "{waits:?}");
     }
 }

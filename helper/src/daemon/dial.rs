@@ -12,7 +12,7 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
 use tracing::{debug, warn};
 
-use super::backoff::Backoff;
+use super::backoff::Pace;
 use super::channel::{Channel, ChannelError};
 use super::session::{self, SessionError};
 use super::Shared;
@@ -22,32 +22,25 @@ use crate::tls;
 /// Longest time for connecting, and for the TLS handshake.
 pub const HANDSHAKE: Duration = Duration::from_secs(10);
 
-/// A session that lasted this long counts as a success that waits start anew from.
-const LASTING: Duration = Duration::from_secs(60);
-
 /// Dials the peer whenever a negotiation is wanted; never ends.
 pub async fn keep_dialling(shared: Arc<Shared>, index: usize, endpoint: SocketAddr, connector: TlsConnector) {
-    let mut backoff = Backoff::default();
-    let mut last_success = None;
+    let mut pace = Pace::default();
     loop {
         shared.links.wanted(index).await;
-        if let Some(then) = last_success.take() {
-            if since_boot().saturating_sub(then) < LASTING {
-                sleep(backoff.next_wait()).await;
-                // The peer may have dialled meanwhile.
-                continue;
-            }
-            backoff.reset();
+        if let Some(wait) = pace.wait_after_session(since_boot()) {
+            sleep(wait).await;
+            // The peer may have dialled meanwhile.
+            continue;
         }
         match dial(&shared, index, endpoint, &connector).await {
             Ok(channel) => {
-                last_success = Some(since_boot());
+                pace.succeeded(since_boot());
                 let cancel = shared.established(index);
                 let shared = Arc::clone(&shared);
                 tokio::spawn(async move { session::live(&shared, index, channel, None, cancel).await });
             }
             Err(error) => {
-                let wait = backoff.next_wait();
+                let wait = pace.failed();
                 match error {
                     SessionError::Crossed => debug!(peer = shared.name(index), "{error}"),
                     _ => warn!(peer = shared.name(index), "{endpoint}: {error}; again in {:.1} s", wait.as_secs_f32()),

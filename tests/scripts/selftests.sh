@@ -13,6 +13,8 @@ read_as() {
 }
 read_as "TEST: lines" 1 $'TEST: IPv6 no xfrm policy      [ OK ]\nTEST: other   [FAIL]\n\twhy\nTEST: third [SKIP]' \
     "PASS IPv6 no xfrm policy,FAIL other,SKIP third,PASS ran to its end,"
+read_as "TEST: lines of other tests" 0 $' - TEST: Full trace   [ OK ]\nTEST 01: bind, Y [PASS]\nTEST 02: nobind, N [FAIL]\nTEST: mtu   [ FAIL ]  mtu_ipv6' \
+    "PASS Full trace,PASS 01: bind, Y,FAIL 02: nobind, N,FAIL mtu,PASS ran to its end,"
 read_as "words in front, made-up names of namespaces" 0 $'PASS: ns1-a7XbQ2 has it\nFAIL: no: way\nSKIP: not here\nOK' \
     "PASS ns1 has it,FAIL no: way,SKIP not here,PASS ,PASS ran to its end,"
 read_as "a word alone, under a heading" 0 $'ipv6 defrag\nPASS\nseed = 17\nipv6 overlaps\nFAIL' \

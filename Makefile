@@ -56,7 +56,7 @@ help:
 	@echo 'make demo            two hosts measure each other in a VM (root); leaves its files in target/demo'
 	@echo 'make test            every test there is (root); the last line is "N passed, N failed"'
 	@echo 'make test-debug      the tests in the VM once more, on a kernel that watches memory, locks and references (root)'
-	@echo 'make test-built-in   a kernel with the module built in, built, booted and seen at work (root; long the first time)'
+	@echo 'make test-built-in   the module built in a kernel tree, as a module and built in, and seen at work (root; long the first time)'
 	@echo 'make bench           what packets cost in executed instructions, as a table (root; docs/performance.md)'
 	@echo 'make selftests       the kernel'"'"'s own network selftests without the module, with it, and measured (root; an hour and more)'
 	@echo 'make setup           only what the above need, in $${PDMV2_CACHE:-~/.cache/pdmv2}; scripts/setup --newest looks for a newer kernel'

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only OR MIT
-"""The module built into the kernel: there without being loaded, and measuring; scripts/test-built-in runs it in the VM.
+"""The module built in a kernel's tree; scripts/test-built-in runs it in the VM.
 
-`check.py TYPE` with the option type that the kernel's command line names; `check.py refused` where it names one that
-must not be used.
+`check.py built-in TYPE`: it is there without being loaded, and measures with the option type that the kernel's command
+line names; `check.py refused` where the command line names one that must not be used; `check.py module FILE TYPE`:
+built as a module it is loaded, measures with that type, and is unloaded.
 """
 
 import sys
@@ -44,18 +45,35 @@ def measures(kind):
         print(f"ok - {mechanism}: {2 * REQUESTS} packets carried an option of type {kind} and were measured", flush=True)
 
 
-def main():
-    if sys.argv[1] == "refused":
-        assert not module.SYSFS.exists()
-        print("ok - it does not start with an option type that is another's, and the kernel does")
-        return
-    assert not module.is_loaded()
+def answers(kind):
+    """The netlink family is there and nothing is measured without a policy; with one, packets are."""
     assert module.SYSFS.is_dir()
     with Pair() as pair, Family(pair.client) as family:
         assert family.stats()["options-out"] == 0
-    print("ok - the netlink family is there, with no module loaded", flush=True)
-    measures(int(sys.argv[1]))
+    print("ok - the netlink family is there", flush=True)
+    measures(kind)
+
+
+def built_in(kind):
+    assert not module.is_loaded()
+    answers(int(kind))
+    assert not module.is_loaded()
+
+
+def refused():
+    assert not module.SYSFS.exists()
+    print("ok - it does not start with an option type that is another's, and the kernel does")
+
+
+def as_module(path, kind):
+    assert not module.SYSFS.exists()
+    module.load(f"option_type={kind}", module=path)
+    assert module.is_loaded()
+    answers(int(kind))
+    module.unload()
+    assert not module.SYSFS.exists()
+    print("ok - it was loaded and unloaded")
 
 
 if __name__ == "__main__":
-    main()
+    {"built-in": built_in, "refused": refused, "module": as_module}[sys.argv[1]](*sys.argv[2:])

@@ -4,8 +4,8 @@
 # What the chosen tests run and are built with, besides the guest's other tools.
 SELFTEST_PACKAGES="socat jq iptables ncat traceroute pkg-config libmnl-dev libssl-dev"
 # The programs they run; net/ and net/netfilter/ each have a Makefile of their own.
-SELFTEST_NET_PROGRAMS="udpgso udpgso_bench_tx udpgso_bench_rx ip_defrag tcp_mmap msg_zerocopy nettest ioam6_parser sctp_hello
- ipv6_flowlabel ipv6_flowlabel_mgr cmsg_sender txtimestamp ipv6_fragmentation"
+SELFTEST_NET_PROGRAMS="udpgso udpgso_bench_tx udpgso_bench_rx ip_defrag tcp_mmap msg_zerocopy nettest ioam6_parser
+ ioam6_parser_measured sctp_hello ipv6_flowlabel ipv6_flowlabel_mgr cmsg_sender txtimestamp ipv6_fragmentation"
 SELFTEST_NETFILTER_PROGRAMS="nf_queue connect_close conntrack_dump_flush"
 
 # selftests_dir: where they are; beside the build tree of the stock kernel.
@@ -61,6 +61,9 @@ build_selftests() {
         [ "$(grep -c "iperf3 -Z -n 1M " wireguard/netns.sh)" = 5 ]
         # Taking single addresses away asks for a wg newer than that of Debian trixie.
         sed -i "/allowed-ips -192/,/^ip0 link del wg0/{/^ip0 link del wg0/!d}" wireguard/netns.sh
+        # Behind the header that it looks into, a measured echo request has its Destination Options: a parser of that.
+        sed "s/IPPROTO_IPV6 : IPPROTO_ICMPV6)/IPPROTO_IPV6 : IPPROTO_DSTOPTS)/" net/ioam6_parser.c >net/ioam6_parser_measured.c
+        ! cmp -s net/ioam6_parser.c net/ioam6_parser_measured.c
         build() { # DIRECTORY PROGRAM...
             local dir=$PWD/$1
             shift

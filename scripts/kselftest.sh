@@ -3,6 +3,9 @@
 
 # What the chosen tests run and are built with, besides the guest's other tools.
 SELFTEST_PACKAGES="socat jq iptables ncat traceroute pkg-config libmnl-dev libssl-dev"
+# What is packed into the guest's memory, beside what is installed for them: all that they call.
+SELFTEST_TOOLS="bash bsdutils conntrack coreutils dash debianutils diffutils ethtool findutils grep hostname iperf3 iproute2
+ iptables iputils-ping jq kmod libc-bin mawk ncat nftables mount procps sed socat tar tcpdump traceroute util-linux wireguard-tools"
 # The programs they run; net/ and net/netfilter/ each have a Makefile of their own.
 SELFTEST_NET_PROGRAMS="udpgso udpgso_bench_tx udpgso_bench_rx ip_defrag tcp_mmap msg_zerocopy nettest ioam6_parser
  ioam6_parser_measured sctp_hello ipv6_flowlabel ipv6_flowlabel_mgr cmsg_sender txtimestamp ipv6_fragmentation"
@@ -76,20 +79,36 @@ build_selftests() {
 
 # pack_selftests RELEASE: a root for the guest's memory, with the selftests and what they run: reading files of the host
 # takes the host's time, in which the clock of a guest in virtual time leaps on to its next timer, and tests' time limits
-# run out. Left out are large programs and libraries: compilers, emulators.
+# run out. It is small, since it is unpacked for every run: programs, and the libraries that they name.
 pack_selftests() {
     in_rootfs bash -euo pipefail -c '
-        selftests=$0 archive=$1
+        selftests=${0#/} archive=$1
+        shift 2
+        dpkg -L "$@" | sed -nE "s|^/(usr/)?(s?bin/.)|usr/\2|p" >/tmp/tools
+        # awk, iptables and others are links that no package has.
+        find usr/bin usr/sbin -lname "/etc/alternatives/*" | while read -r link; do
+            ! realpath --relative-to=/ "$link" | grep -qxF -f /tmp/tools || echo "$link"
+        done >>/tmp/tools
+        { cat /tmp/tools; find "$selftests"; } >/tmp/programs
         {
-            find usr/bin usr/sbin -not -type d -size -3M
-            find usr/lib/x86_64-linux-gnu -maxdepth 1 -name "*.so*" -size -8M
-            echo usr/lib64
-            printf "%s\n" bin sbin lib lib64 etc usr/lib/x86_64-linux-gnu/xtables usr/share/iproute2 usr/lib/locale/C.utf8 "${selftests#/}"
-        } >/tmp/files
-        tar -c -f "$archive.partial" -T /tmp/files
+            cat /tmp/programs
+            find usr/lib/x86_64-linux-gnu/xtables
+            # Scripts name none, and ldd ends in an error for them.
+            { xargs -a /tmp/programs ldd || true; ldd usr/lib/x86_64-linux-gnu/xtables/*.so; } 2>/dev/null |
+                sed -nE "s|.* => /(usr/)?(lib[^ ]*) .*|usr/\2|p" | sort -u | while read -r library; do
+                    echo "$library"
+                    realpath --relative-to=/ "$library"
+                done
+            # Opened by name, not linked.
+            ls usr/lib/x86_64-linux-gnu/libgcc_s.so*
+            printf "%s\n" usr/lib64 usr/lib/x86_64-linux-gnu/ld-linux* bin sbin lib lib64 etc usr/share/iproute2 usr/lib/locale/C.utf8
+        } | sort -u >/tmp/files
+        tar -c -f "$archive.partial" --no-recursion -T <(while read -r path; do
+            case $path in etc | usr/lib64 | usr/share/iproute2 | usr/lib/locale/C.utf8) find "$path" ;; *) echo "$path" ;; esac
+        done </tmp/files)
         mv "$archive.partial" "$archive"
         ls -l "$archive"
-    ' "$KERNELS/$1/selftests/tools/testing/selftests" "$(selftests_root)"
+    ' "$KERNELS/$1/selftests/tools/testing/selftests" "$(selftests_root)" - $SELFTEST_TOOLS
 }
 
 ensure_selftests() {
@@ -102,6 +121,6 @@ ensure_selftests() {
     once "selftests-$release" "$version" "Unpacking the kernel's selftests" unpack_selftests "$release" "$version"
     once "selftest-programs-$release" "$version 128M 1M old-wg $(echo $SELFTEST_NET_PROGRAMS $SELFTEST_NETFILTER_PROGRAMS)" \
         "Building the kernel's selftests" build_selftests "$release"
-    once "selftest-root-$release" "$version $(cat "$CACHE/stamps/selftest-"{packages,"programs-$release"} | tr '\n' ' ')" \
+    once "selftest-root-$release" "$version $(echo $SELFTEST_TOOLS) $(cat "$CACHE/stamps/selftest-"{packages,"programs-$release"} | tr '\n' ' ')" \
         "Packing the kernel's selftests and what they run" pack_selftests "$release"
 }

@@ -30,7 +30,7 @@ said() { check "$1" grep -a -E -q "$2" "${console:-/dev/null}"; }
 said "KASAN tells a use after free" "BUG: KASAN: slab-use-after-free in lkdtm"
 said "UBSAN tells an index out of bounds" "UBSAN: array-index-out-of-bounds in .*lkdtm"
 said "a warning is told" "WARNING: .*lkdtm"
-said "kmemleak tells lost memory, and who allocated it" "kmemleak: +.*kmemleak_test_init"
+said "kmemleak tells lost memory, and who allocated it" "kmemleak: +.*\[kmemleak_test\]"
 said "lost memory is named once more in the end" "LEFT BEHIND: memory"
 said "a namespace that somebody holds is named" "LEFT BEHIND: net_refcnt@"
 said "a device that is left is named, and what holds it" "LEFT BEHIND: netdev@.* users at"

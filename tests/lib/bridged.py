@@ -9,7 +9,7 @@
 A capture on the client has what was sent, one on the server what arrived.
 """
 
-from hosts import CLIENT, LINK, SERVER, Pair
+from hosts import CLIENT, LINK, PATIENCE, SERVER, Pair
 
 TO_CLIENT, TO_SERVER = "to-client", "to-server"
 
@@ -23,15 +23,15 @@ class Bridged(Pair):
             self.client, self.middle, self.server = (self._add(name) for name in ("client", "middle", "server"))
             self.middle.sysctl("net.ipv6.conf.all.disable_ipv6", 1)
             self.middle.sysctl("net.ipv6.conf.default.disable_ipv6", 1)
-            self.middle.run("ip", "link", "add", "br0", "type", "bridge", "mcast_snooping", 0)
+            self.middle.ip("link add br0 type bridge mcast_snooping 0")
             for host, port, address in ((self.client, TO_CLIENT, CLIENT), (self.server, TO_SERVER, SERVER)):
-                self.middle.run("ip", "link", "add", port, "type", "veth", "peer", LINK, "netns", host.name)
-                self.middle.run("ip", "link", "set", port, "master", "br0", "up")
-                host.run("ip", "link", "set", LINK, "up")
-                host.run("ip", "address", "add", f"{address}/64", "dev", LINK, "nodad")
+                self.middle.ip(
+                    f"link add {port} type veth peer {LINK} netns {host.name}", f"link set {port} master br0 up"
+                )
+                host.ip(f"link set {LINK} up", f"address add {address}/64 dev {LINK} nodad")
                 host.sysctl(f"net.ipv6.neigh.{LINK}.delay_first_probe_time", 3600)
-            self.middle.run("ip", "link", "set", "br0", "up")
-            self.client.run("ping", "-c", 1, "-w", 5, SERVER)
+            self.middle.ip("link set br0 up")
+            self.client.run("ping", "-c", 1, "-w", 5 * PATIENCE, SERVER)
         except BaseException:
             self.close()
             raise

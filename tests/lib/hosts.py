@@ -17,6 +17,8 @@ import subprocess
 import time
 from pathlib import Path
 
+import namespaces
+
 TOP = Path(__file__).resolve().parents[2]
 CLIENT, SERVER = "fd00:1::1", "fd00:1::2"
 LINK = "veth0"
@@ -49,9 +51,7 @@ class Host:
 
     def __init__(self, name):
         self.name = name
-        run("ip", "netns", "add", name)
-        self._fd = os.open(f"/run/netns/{name}", os.O_RDONLY)
-        self.run("ip", "link", "set", "lo", "up")
+        self._fd = namespaces.add(name)
         # No router will answer, and what is sent then disturbs the counting.
         self.sysctl("net.ipv6.conf.default.router_solicitations", 0)
         # Addresses are there at once.
@@ -60,15 +60,8 @@ class Host:
     @contextlib.contextmanager
     def inside(self):
         """The calling thread is in the namespace for a while."""
-        home = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
-        try:
-            os.setns(self._fd, os.CLONE_NEWNET)
-            try:
-                yield self
-            finally:
-                os.setns(home, os.CLONE_NEWNET)
-        finally:
-            os.close(home)
+        with namespaces.inside(self._fd):
+            yield self
 
     def run(self, *command, **options):
         """Runs a command inside."""
@@ -97,38 +90,39 @@ class Host:
         return sock
 
     def sysctl(self, name, value):
-        self.run("sh", "-c", f"echo {value} >/proc/sys/{name.replace('.', '/')}")
+        with self.inside():
+            Path("/proc/sys", name.replace(".", "/")).write_text(f"{value}\n", encoding="ascii")
+
+    def ip(self, *commands):
+        """Commands of ip(8), each one's words in one text, by one process."""
+        self.run("ip", "-batch", "-", input="\n".join(commands))
 
     def mac(self, device=LINK):
-        return self._link(device)[0]
+        """In hexadecimal, with colons."""
+        with self.inside():
+            return namespaces.hardware_address(device).hex(":")
 
     def ifindex(self, device=LINK):
-        return self._link(device)[1]
-
-    def _link(self, device):
-        words = self.run("ip", "-o", "link", "show", "dev", device).split()
-        return words[words.index("link/ether") + 1], int(words[0].rstrip(":"))
-
-    def pids(self):
-        return [int(pid) for pid in run("ip", "netns", "pids", self.name).split()]
+        with self.inside():
+            return socket.if_nametoindex(device)
 
     def close(self):
         """Removes the namespace, with the processes that are left in it."""
-        for pid in self.pids():
+        for pid in namespaces.pids(self.name):
             if pid != os.getpid():
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
         fd, self._fd = self._fd, -1
         os.close(fd)
-        run("ip", "netns", "del", self.name)
+        namespaces.delete(self.name)
 
 
 def link(left, right, left_address, right_address, left_device=LINK, right_device=LINK, mtu=1500):
     """Joins two hosts by a veth pair."""
-    run("ip", "link", "add", left_device, "netns", left.name, "type", "veth", "peer", right_device, "netns", right.name)
+    made = [f"link add {left_device} type veth peer {right_device} netns {right.name}"]
     for host, device, address in ((left, left_device, left_address), (right, right_device, right_address)):
-        host.run("ip", "link", "set", device, "mtu", mtu, "up")
-        host.run("ip", "address", "add", f"{address}/64", "dev", device, "nodad")
+        host.ip(*made, f"link set {device} mtu {mtu} up", f"address add {address}/64 dev {device} nodad")
+        made = []
         # A neighbour once found is not asked for again while somebody counts, however slow the machine.
         host.sysctl(f"net.ipv6.neigh.{device}.delay_first_probe_time", 3600)
 
@@ -148,7 +142,7 @@ class Pair:
         try:
             self.client, self.server = (self._add(name) for name in names)
             link(self.client, self.server, CLIENT, SERVER, mtu=mtu)
-            for host in self.hosts:
+            for host in self.hosts if milliseconds else []:
                 delay(host, milliseconds)
             # What addresses are announced with is sent before anybody counts.
             self.client.run("ping", "-c", 1, "-w", 5 * PATIENCE, SERVER)
@@ -190,10 +184,9 @@ class Routed(Pair):
                 (self.client, CLIENT, SERVER, "fd00:a::fe"),
                 (self.server, SERVER, CLIENT, "fd00:b::fe"),
             ):
-                host.run("ip", "address", "add", f"{mine}/128", "dev", LINK, "nodad")
-                host.run("ip", "-6", "route", "add", "default", "via", via, "src", mine)
-                self.router.run("ip", "-6", "route", "add", mine, "via", via.removesuffix("fe") + "1")
-            self.client.run("ping", "-c", 1, "-w", 5, SERVER)
+                host.ip(f"address add {mine}/128 dev {LINK} nodad", f"route add default via {via} src {mine}")
+            self.router.ip(*(f"route add {mine} via {via}" for mine, via in ((CLIENT, "fd00:a::1"), (SERVER, "fd00:b::1"))))
+            self.client.run("ping", "-c", 1, "-w", 5 * PATIENCE, SERVER)
         except BaseException:
             self.close()
             raise

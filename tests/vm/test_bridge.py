@@ -9,7 +9,7 @@ import pytest
 import traffic
 from capture import UDP, read_pcap
 from family import Family, rule
-from hosts import CLIENT, LINK, SERVER, Capture, Pair, run
+from hosts import CLIENT, LINK, PATIENCE, SERVER, Capture, Pair, run
 from measuring import Measuring
 
 SWITCH = "fd00:1::3"
@@ -31,23 +31,21 @@ class Bridged(Pair):
         self.hosts = []
         try:
             self.client, self.server, self.switch = (self._add(name) for name in ("client", "server", "switch"))
-            self.switch.run("ip", "link", "add", "br0", "type", "bridge", "mcast_snooping", 0)
+            self.switch.ip("link add br0 type bridge mcast_snooping 0")
             for host, port, address in ((self.client, "veth0", CLIENT), (self.server, "veth1", SERVER)):
-                run("ip", "link", "add", LINK, "netns", host.name, "type", "veth", "peer", port, "netns", self.switch.name)
-                self.switch.run("ip", "link", "set", port, "master", "br0", "up")
+                self.switch.ip(f"link add {port} type veth peer {LINK} netns {host.name}", f"link set {port} master br0 up")
                 self._address(host, LINK, address)
             self._address(self.switch, "br0", SWITCH)
             self.switch.sysctl("net.bridge.bridge-nf-call-ip6tables", 1)
             self.switch.run("nft", "-f", "-", input=STATEFUL)
             for address in (SERVER, SWITCH):
-                self.client.run("ping", "-c", 1, "-w", 5, address)
+                self.client.run("ping", "-c", 1, "-w", 5 * PATIENCE, address)
         except BaseException:
             self.close()
             raise
 
     def _address(self, host, device, address):
-        host.run("ip", "link", "set", device, "up")
-        host.run("ip", "address", "add", f"{address}/64", "dev", device, "nodad")
+        host.ip(f"link set {device} up", f"address add {address}/64 dev {device} nodad")
         host.sysctl(f"net.ipv6.neigh.{device}.delay_first_probe_time", 3600)
 
 

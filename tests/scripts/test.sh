@@ -23,10 +23,11 @@ row() {
     check "$1: $2" test "$(tail -n 1 <<<"$said") $status" = "$2 $wanted"
 }
 cargo() { echo "echo 'test result: ok. $1 passed; $2 failed; $3 ignored; 0 measured'; [ $2 = 0 ]"; }
-# vm TESTS ERRORS FAILURES SKIPPED STATUS: what comes of the first of the two VMs; the one in virtual time has no tests here.
+# vm TESTS ERRORS FAILURES SKIPPED STATUS: what comes of the first of the two VMs; the other one, in virtual time or with the
+# second half of the tests, has none here.
 vm() {
     local suite="<testsuites><testsuite name=\"pytest\" errors=\"$2\" failures=\"$3\" skipped=\"$4\" tests=\"$1\" time=\"1\"/></testsuites>"
-    echo "for word in \"\$@\"; do case \$word in --virtual-time) v=1 ;; --junitxml=*) xml=\${word#*=} ;; esac; done
+    echo "for word in \"\$@\"; do case \$word in --virtual-time | --part=2/2) v=1 ;; --junitxml=*) xml=\${word#*=} ;; esac; done
         if [ \$v ]; then echo '<testsuite tests=\"0\">' >\"\$xml\"; exit 0; fi
         echo '$suite' >\"\$xml\"; exit $5"
 }
@@ -48,6 +49,8 @@ echo 'echo "ok - one"' >"$checkout/tests/debug-kernel/own.sh"
 on_debug='[[ " $* " = *" --kernel debug "* ]] || exit 99'
 row --debug-kernel "on the debug kernel" "5 passed, 0 failed" "$(cargo 3 0 0)" "$on_debug; $(vm 4 0 0 0 0)"
 row --debug-kernel "there: a splat, or something left behind" "5 passed, 1 failed" "$(cargo 3 0 0)" "$on_debug; $(vm 4 0 0 0 70)"
+row --debug-kernel "there: the tests in two halves" "2 passed, 1 failed" "$(cargo 3 0 0)" \
+    'case " $* " in *" --part=2/2 "*) exit 71 ;; esac;'" $(vm 1 0 0 0 0)"
 row --debug-kernel "the debug kernel does not build" "0 passed, 1 failed" "$(cargo 3 0 0)" "$(vm 4 0 0 0 0)" 'exit 1'
 echo 'echo "ok - one"; echo "not ok - two"; exit 1' >"$checkout/tests/debug-kernel/own.sh"
 row --debug-kernel "a test of its own fails" "5 passed, 1 failed" "$(cargo 3 0 0)" "$on_debug; $(vm 4 0 0 0 0)"

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only OR MIT
 """What every test in the VM has at hand; and what every one must leave behind: nothing."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -9,16 +10,38 @@ for directory in ("lib", "vectors"):
     sys.path.insert(0, str(TESTS / directory))
 
 import module  # noqa: E402
+import namespaces  # noqa: E402
 import pytest  # noqa: E402
 from hosts import PATIENCE, TOP, Pair, Routed, run  # noqa: E402
 
+# The kernel is the debug kernel (scripts/vm says so).
+WATCHED = bool(os.environ.get("PDMV2_WATCHED"))
 
+
+def pytest_addoption(parser):
+    parser.addoption("--part", default="1/1", help="I/N: every Nth test, from the Ith")
+
+
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config, items):
-    """A test's time, too, is that of the stock kernel."""
+    """What is run here: after -k and -m, so that the parts are of one size."""
+    first, parts = map(int, config.getoption("part").split("/"))
+    assert 1 <= first <= parts
+    if not WATCHED:
+        _keep(config, items, lambda item: not item.get_closest_marker("watched"))
+    mine = items[first - 1 :: parts]
+    _keep(config, items, lambda item: item in mine)
+    # A test's time, too, is that of the stock kernel.
     for item in items:
         mark = item.get_closest_marker("timeout")
         seconds = mark.args[0] if mark else float(config.getini("timeout"))
         item.add_marker(pytest.mark.timeout(seconds * PATIENCE), append=False)
+
+
+def _keep(config, items, wanted):
+    """The others are not chosen, which is not the same as skipped."""
+    config.hook.pytest_deselected(items=[item for item in items if not wanted(item)])
+    items[:] = filter(wanted, items)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -61,7 +84,7 @@ def routed(loaded):
 def nothing_left():
     """No namespace outlives its test."""
     yield
-    assert run("ip", "netns", "list") == ""
+    assert namespaces.names() == []
 
 
 @pytest.fixture

@@ -168,7 +168,11 @@ def test_the_epoch_steps_when_the_psn_wraps(pair, results, mode):
                     sock.send(b"1")
                 return [o for o in opener.open_capture(tap.stop(), log) if o.flow.protocol == UDP]
 
-        first = wait_until(lambda: sealed(3), "no option is sent", 10)[-1].fields.psntp
+        def accepted():
+            options = sealed(3)
+            return options if measuring.server.stats()["accepted"] else None
+
+        first = wait_until(accepted, "no option is accepted", 10)[-1].fields.psntp
         left = 65536 - first - 30
         while left > 0:
             left -= sock.send(b"1" * min(left, 60))
@@ -266,7 +270,7 @@ def test_a_secret_ends_with_its_lifetime(pair):
         secret = new_secret(generation=2)
         for family in measuring.families:
             family.secret_del(1)
-            family.secret_add(secret, prk=True, lifetime=2)
+            family.secret_add(secret, prk=True, lifetime=2 * PATIENCE)
             family.secret_activate(2)
         traffic.ping(pair.client, SERVER, 1)
         assert measuring.client.stats()["accepted"] == 1

@@ -11,7 +11,7 @@ import pytest
 import traffic
 from capture import UDP
 from family import Family, Netlink, NlError, error_of, prefix, rule
-from hosts import CLIENT, SERVER, wait_until
+from hosts import CLIENT, PATIENCE, SERVER, wait_until
 from measuring import Measuring, new_secret
 
 EINVAL, ENOENT, EPERM = errno.EINVAL, errno.ENOENT, errno.EPERM
@@ -73,7 +73,7 @@ def test_a_policy_reads_back_as_it_was_set(client):
 
 def test_a_rule_stops_by_itself(pair):
     with Measuring(pair, "v2") as measuring:
-        measuring.client.policy_set({"send": "v2", "expiry": 1})
+        measuring.client.policy_set({"send": "v2", "expiry": PATIENCE})
         traffic.ping(pair.client, SERVER, 1)
         assert measuring.client.stats()["options-out"] == 1
         wait_until(lambda: measuring.client.policy_get()["rule"][0].get("expiry") == 0, "the rule never expires", 3)

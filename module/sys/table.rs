@@ -104,9 +104,10 @@ impl<T: Send> Table<T> {
         key: &Key,
         value: T,
     ) -> Result<Locked<'a, T>, NotAdded> {
+        // Where there is no memory, the value is dropped here: a node would not do that.
+        let place = KBox::<Node<T>>::new_uninit(GFP_ATOMIC).map_err(|_| NotAdded::NoMemory)?;
         let node = Node { raw: bindings::pdmv2_node::default(), value: UnsafeCell::new(ManuallyDrop::new(value)) };
-        let node = KBox::new(node, GFP_ATOMIC).map_err(|_| NotAdded::NoMemory)?;
-        let node = KBox::into_raw(node);
+        let node = KBox::into_raw(KBox::write(place, node));
         // SAFETY: the node is ours, and has its final address.
         let err = unsafe {
             bindings::pdmv2_node_init(node.cast(), key.as_ptr());

@@ -28,9 +28,11 @@ use kernel::sync::{new_mutex, rcu, Arc, Mutex};
 /// How often idle flows, pending entries and ended secrets are looked for.
 const SWEEP_MS: u32 = 1000;
 
-/// Flows a sweep visits at least, and the part of all flows it visits: a large table is swept in several.
+/// Flows a sweep visits at least. A larger table is swept in several, of which it takes as many as fit into half the
+/// shorter of the times that are watched, within these bounds: sooner would find little more, and a million flows are a
+/// million locks.
 const SWEEP_LEAST: u32 = 4096;
-const SWEEP_PART: u32 = 4;
+const SWEEPS: core::ops::RangeInclusive<u32> = 4..=60;
 /// Flows visited in one read-side section.
 const SWEEP_STEP: u32 = 256;
 
@@ -235,10 +237,12 @@ impl Namespace {
     /// Drops idle flows, and has others rest, a part of the table at a time.
     fn sweep(&self, table: &FlowTable, now: u64) {
         let idle = self.limits.get(Limit::Idle);
-        let rest = u64::from(self.limits.get(Limit::Rest)).saturating_mul(time::SECOND);
+        let rest = self.limits.get(Limit::Rest);
+        let sweeps = (idle.min(rest) / 2).clamp(*SWEEPS.start(), *SWEEPS.end());
+        let rest = u64::from(rest).saturating_mul(time::SECOND);
         let mut sweep = self.sweep.lock();
         let Some(walk) = &mut *sweep else { return };
-        let mut left = (table.len() / SWEEP_PART).max(SWEEP_LEAST);
+        let mut left = (table.len() / sweeps).max(SWEEP_LEAST);
         while left > 0
             && walk.some(left.min(SWEEP_STEP), |mut flow| {
                 if flow.is_idle(idle, now) {

@@ -70,6 +70,8 @@ once() {
     local stamp=$CACHE/stamps/$1 key=$2
     shift 2
     [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$key" ] && return 0
+    # What a step of another key made is no longer whole from here on.
+    rm -f "$stamp"
     step "$@"
     mkdir -p "$CACHE/stamps"
     printf '%s\n' "$key" >"$stamp.new"

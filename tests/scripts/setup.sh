@@ -17,6 +17,8 @@ check "a failed step is repeated, and its log is shown" sourced '
     ! (once f 1 Failing sh -c "echo the reason; exit 3") 2>"$CACHE/said"
     grep -q "the reason" "$CACHE/said"; grep -q "finished steps are kept" "$CACHE/said"; [ ! -e "$CACHE/stamps/f" ]
     once f 1 Failing true; [ -e "$CACHE/stamps/f" ]'
+check "a failed step of another key leaves nothing that counts as finished" sourced '
+    once o 1 Step true; ! (once o 2 Failing false) 2>/dev/null; [ ! -e "$CACHE/stamps/o" ]'
 check "a killed step is repeated" sourced '
     (once k 1 Killed sh -c "kill -9 \$PPID; sleep 1") 2>/dev/null || true; [ ! -e "$CACHE/stamps/k" ]'
 check "the work of a killed script ends, and the lock is free" sourced '

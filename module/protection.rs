@@ -432,22 +432,8 @@ impl Protection {
         payer: Payer<'_>,
         questions: &mut Questions,
     ) -> bool {
-        let Some(held) = association.secrets.get(name.generation) else { return false };
-        if held.secret.derives() {
-            let Some(key) = held.secret.derive(name.epoch, &id.reversed(), payer) else { return false };
-            return self.install_receiving(name, key, payer).is_ok() && self.receive_keys().holds(name);
-        }
-        let Ok(in_use) = self.in_use(payer) else { return false };
-        if in_use.asked_receive.asks(name, now) {
-            questions.add(Question {
-                association: association.clone(),
-                name,
-                direction: KeyDirection::Receive,
-                flow: *id,
-                stranger,
-            });
-        }
-        false
+        let Some(key) = self.probe(association, name, id, now, stranger, payer, questions) else { return false };
+        self.install_receiving(name, key, payer).is_ok() && self.receive_keys().holds(name)
     }
 
     /// A receive key that is tried once and held only if it opens something: derived for the moment, or asked for.
@@ -465,7 +451,10 @@ impl Protection {
         if held.secret.derives() {
             return held.secret.derive(name.epoch, &id.reversed(), payer);
         }
-        self.want_receive(association, name, id, now, stranger, payer, questions);
+        if self.in_use(payer).ok()?.asked_receive.asks(name, now) {
+            let (association, direction) = (association.clone(), KeyDirection::Receive);
+            questions.add(Question { association, name, direction, flow: *id, stranger });
+        }
         None
     }
 

@@ -63,19 +63,21 @@ class Hosts:
         sending = {g for name in HOSTS for g, state in self.secrets(name).items() if state == "send"}
         return sending.pop() if len(sending) == 1 else None
 
-    def statistics(self):
-        return json.loads(self.guest.sh("ip netns exec one pdmv2 --json show"))["statistics"]
+    def sent(self):
+        """Options that each has sent."""
+        shown = (self.guest.sh(f"ip netns exec {name} pdmv2 --json show") for name in HOSTS)
+        return [json.loads(one)["statistics"]["options-out"] for one in shown]
 
     def echo(self, count=ROUND):
         self.guest.sh(f"ip netns exec one ping -q -c {count} -i 0.2 -w 60 {HOSTS['two']}")
 
     def encrypted(self):
-        """Rounds of echo requests until one has an option in each."""
+        """Rounds of echo requests until one has an option in each, and in each answer."""
 
         def all_have_one():
-            before = self.statistics()["options-out"]
+            before = self.sent()
             self.echo()
-            return self.statistics()["options-out"] == before + ROUND
+            return self.sent() == [n + ROUND for n in before]
 
         until(all_have_one, "nothing is encrypted")
 

@@ -15,25 +15,15 @@ custom_packages() { sed -n 's/^# packages: //p' "$TOP/scripts/kernels/$1.config"
 # (of these the Kconfig files and Makefiles stay).
 unpack_custom_source() {
     local dir=$KERNELS/$1
-    rm -rf "$dir/source.partial" "$dir/source"
-    mkdir -p "$dir/source.partial"
-    in_rootfs bash -euo pipefail -c '
-        release=$0 dir=$1
-        top=linux-source-$(cut -d. -f1,2 <<<"$release")
-        excludes=()
-        for arch in alpha arc arm arm64 csky hexagon loongarch m68k microblaze mips nios2 openrisc parisc powerpc riscv s390 sh sparc xtensa; do
-            excludes+=(--exclude="$top/arch/$arch/*.[chS]" --exclude="$top/arch/$arch/boot/dts")
-        done
-        for part in sound drivers/{accel,gpu,iio,infiniband,media,mtd,scsi,staging,usb,net/ethernet,net/wireless}; do
-            excludes+=(--exclude="$top/$part/*.[ch]")
-        done
-        for part in "Documentation/*.rst" Documentation/devicetree tools/testing/selftests tools/perf; do
-            excludes+=(--exclude="$top/$part")
-        done
-        cd "$dir/source.partial"
-        dpkg-deb --fsys-tarfile "$dir"/debs/"$top"_*.deb | tar -xO "./usr/src/$top.tar.xz" | xz -dc -T0 |
-            tar -x --strip-components=1 --wildcards "${excludes[@]}"
-    ' "$1" "$dir"
+    local part excludes=()
+    for part in sound drivers/{accel,gpu,iio,infiniband,media,mtd,scsi,staging,usb,net/ethernet,net/wireless}; do
+        excludes+=("--exclude=$part/*.[ch]")
+    done
+    for part in "Documentation/*.rst" Documentation/devicetree tools/testing/selftests tools/perf; do
+        excludes+=("--exclude=$part")
+    done
+    rm -rf "$dir/source"
+    unpack_linux "$1" source.partial no_others "${excludes[@]}"
     mv "$dir/source.partial" "$dir/source"
 }
 

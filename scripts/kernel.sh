@@ -88,26 +88,43 @@ unpack_kernel() {
     mv "$dir/image.partial" "$dir/image"
 }
 
+# unpack_linux RELEASE DIRECTORY TAR-OPTION-OR-MEMBER...: linux-source, or those members of it, into a new directory of the
+# release's; names are as in the source. `no_others` leaves the code of other machines out.
+unpack_linux() {
+    local into=$KERNELS/$1/$2 release=$1
+    shift 2
+    rm -rf "$into"
+    mkdir -p "$into"
+    in_rootfs bash -euo pipefail -c '
+        release=$0 into=$1
+        shift
+        top=linux-source-$(cut -d. -f1,2 <<<"$release")
+        names=()
+        for name; do
+            case $name in
+            no_others)
+                for arch in alpha arc arm arm64 csky hexagon loongarch m68k microblaze mips nios2 openrisc parisc powerpc riscv s390 sh sparc xtensa; do
+                    names+=(--exclude="$top/arch/$arch/*.[chS]" --exclude="$top/arch/$arch/boot/dts")
+                done ;;
+            --exclude=*) names+=(--exclude="$top/${name#--exclude=}") ;;
+            *) names+=("$top/$name") ;;
+            esac
+        done
+        dpkg-deb --fsys-tarfile "$into"/../debs/"$top"_*.deb | tar -xO "./usr/src/$top.tar.xz" | xz -dc -T0 |
+            tar -C "$into" -x --strip-components=1 --wildcards "${names[@]}"
+    ' "$release" "$into" "$@"
+}
+
 # unpack_source RELEASE: linux-source without what a module build never reads (1.4 GB of drivers), configured as Debian's.
 unpack_source() {
     local dir=$KERNELS/$1
-    rm -rf "$dir/build.partial" "$dir/build"
-    mkdir -p "$dir/build.partial"
+    rm -rf "$dir/build"
+    unpack_linux "$1" build.partial no_others --exclude="drivers/*.c" --exclude="drivers/gpu/drm/amd/*.h" \
+        --exclude="sound/*.[ch]" --exclude="fs/*.c" --exclude="Documentation/*.rst" --exclude=Documentation/devicetree \
+        --exclude=tools/testing --exclude=tools/perf
     in_rootfs bash -euo pipefail -c '
         release=$0 dir=$1
         cd "$dir/build.partial"
-        series=$(cut -d. -f1,2 <<<"$release")
-        top=linux-source-$series
-        excludes=()
-        for arch in alpha arc arm arm64 csky hexagon loongarch m68k microblaze mips nios2 openrisc parisc powerpc riscv s390 sh sparc xtensa; do
-            excludes+=(--exclude="$top/arch/$arch/*.[chS]" --exclude="$top/arch/$arch/boot/dts")
-        done
-        for part in "drivers/*.c" "drivers/gpu/drm/amd/*.h" "sound/*.[ch]" "fs/*.c" "Documentation/*.rst" \
-            Documentation/devicetree tools/testing tools/perf; do
-            excludes+=(--exclude="$top/$part")
-        done
-        dpkg-deb --fsys-tarfile "$dir"/debs/"$top"_*.deb | tar -xO "./usr/src/$top.tar.xz" | xz -dc -T0 |
-            tar -x --strip-components=1 --wildcards "${excludes[@]}"
         cp "$dir/image/config" .config
         version=$(make -s kernelversion)
         sed -i "s/^EXTRAVERSION =.*/EXTRAVERSION = ${release#"$version"}/" Makefile

@@ -27,18 +27,10 @@ install_selftest_packages() {
 # unpack_selftests RELEASE VERSION: what the kernel's build tree leaves out, and the headers for user space of that version.
 unpack_selftests() {
     local dir=$KERNELS/$1
-    rm -rf "$dir/selftests.partial" "$dir/selftests"
-    mkdir -p "$dir/selftests.partial"
+    rm -rf "$dir/selftests"
+    unpack_linux "$1" selftests.partial "tools/testing/selftests/"{"*.h",lib.mk,"kselftest/*","net/*","wireguard/*"} "tools/include/*"
     in_rootfs bash -euo pipefail -c '
         dir=$0 version=$1
-        cd "$dir/selftests.partial"
-        source=$(echo "$dir"/debs/linux-source-*_*.deb)
-        top=$(basename "$source")
-        top=${top%%_*}
-        dpkg-deb --fsys-tarfile "$source" | tar -xO "./usr/src/$top.tar.xz" | xz -dc -T0 |
-            tar -x --strip-components=1 --wildcards "$top/tools/testing/selftests/*.h" "$top/tools/testing/selftests/lib.mk" \
-                "$top/tools/testing/selftests/kselftest/*" "$top/tools/testing/selftests/net/*" \
-                "$top/tools/testing/selftests/wireguard/*" "$top/tools/include/*"
         cd /tmp
         apt-get -o APT::Sandbox::User=root download "linux-libc-dev=$version"
         dpkg-deb -x linux-libc-dev_*.deb headers

@@ -171,6 +171,8 @@ def flow_without(name):
 
 WRONG = {
     "rule without send": ("policy-set", {"rule": [{"protocol": 6}]}, EINVAL, "send"),
+    "rule among limits": ("limits-set", {"rest": 9, "rule": [{"send": "v2"}]}, EINVAL, "rule"),
+    "limit out of bounds": ("limits-set", {"rest": 0}, EINVAL, "rest"),
     "second rule without send": ("policy-set", {"rule": [{"send": "v2"}, {"protocol": 6}]}, EINVAL, "send"),
     "unknown mechanism": ("policy-set", {"rule": [{"send": 4}]}, EINVAL, "send"),
     "prefix of 129 bits": ("policy-set", {"rule": [{"send": 1, "local": prefix("::/129")}]}, EINVAL, "length"),
@@ -315,7 +317,7 @@ COMMANDS = {
     "policy-set": {"rule": [{"send": "v2"}]}, "policy-get": {}, "association-set": GOOD_ASSOCIATION,
     "association-del": {"name": "peer"}, "association-get": None, "secret-add": GOOD_SECRET,
     "secret-activate": {"association": "peer", "generation": 3}, "secret-del": {"association": "peer", "generation": 3},
-    "key-add": GOOD_KEY, "flow-get": None, "flow-flush": {}, "stats-get": None,
+    "key-add": GOOD_KEY, "flow-get": None, "flow-flush": {}, "stats-get": None, "limits-set": {"idle": 77},
 }  # fmt: skip
 
 

@@ -76,7 +76,7 @@ pack_selftests() {
     in_rootfs bash -euo pipefail -c '
         selftests=${0#/} archive=$1
         shift 2
-        dpkg -L "$@" | sed -nE "s|^/(usr/)?(s?bin/.)|usr/\2|p" >/tmp/tools
+        dpkg -L "$@" | sed -nE "s/^\/(usr\/)?((s?bin|libexec)\/.)/usr\/\2/p" >/tmp/tools
         # awk, iptables and others are links that no package has.
         find usr/bin usr/sbin -lname "/etc/alternatives/*" | while read -r link; do
             ! realpath --relative-to=/ "$link" | grep -qxF -f /tmp/tools || echo "$link"
@@ -113,6 +113,6 @@ ensure_selftests() {
     once "selftests-$release" "$version" "Unpacking the kernel's selftests" unpack_selftests "$release" "$version"
     once "selftest-programs-$release" "$version 128M 1M old-wg $(echo $SELFTEST_NET_PROGRAMS $SELFTEST_NETFILTER_PROGRAMS)" \
         "Building the kernel's selftests" build_selftests "$release"
-    once "selftest-root-$release" "$version $(echo $SELFTEST_TOOLS) $(cat "$CACHE/stamps/selftest-"{packages,"programs-$release"} | tr '\n' ' ')" \
+    once "selftest-root-$release" "$version $(cksum <<<"$SELFTEST_TOOLS $(declare -f pack_selftests)") $(cat "$CACHE/stamps/selftest-"{packages,"programs-$release"} | tr '\n' ' ')" \
         "Packing the kernel's selftests and what they run" pack_selftests "$release"
 }

@@ -257,7 +257,7 @@ def test_reordering_across_steps_loses_nothing_of_the_previous_epoch(pair, resul
     assert (stats["accepted"], refused) == (accepted, {"stale-epoch": stale} if stale else {})
 
 
-def stepped(psns, packets):
+def epochs_of(psns, packets):
     """The epochs of a secret's options in their order: one ends after that many packets, and "MUST step when PSNTP wraps"."""
     epoch, used = 0, 0
     for psn in psns:
@@ -297,7 +297,7 @@ def test_one_flow_uses_every_epoch_and_a_new_secret_starts_anew(pair, results):
     last = {}
     for generation in (1, 2):
         mine = [o.fields for o in options if o.generation == generation]
-        assert [f.epoch for f in mine] == list(stepped([f.psntp for f in mine], packets))
+        assert [f.epoch for f in mine] == list(epochs_of([f.psntp for f in mine], packets))
         last[generation] = mine[-1].epoch
     # The first PSN is random: where it wraps in the midst of an epoch, that one is a packet short.
     cut = len(options) - packets * 3 - EPOCHS * packets

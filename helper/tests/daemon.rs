@@ -501,7 +501,7 @@ fn the_key_log_has_the_same_secret_on_both_ends() {
         };
         let (ours, theirs) = (fields(1), fields(2));
         assert_eq!(ours[..9], theirs[..9]);
-        assert_eq!(ours[..6], ["PDMV2_SHARED_SECRET", "peer", "0020", "0001", "0001", "v2"]);
+        assert_eq!(ours[..6], ["PDMV2_SHARED_SECRET", "peer", "647a", "0001", "0001", "v2"]);
         assert_eq!((ours[6].len(), ours[7].len(), ours[8].as_str()), (64, 64, "1"));
         assert_eq!((ours[9].as_str(), ours[10].as_str()), ("fd00::1", "fd00::2"));
     });

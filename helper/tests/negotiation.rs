@@ -8,8 +8,8 @@ mod common;
 use common::tls::{session, ClientExporter, ServerExporter, Session};
 use common::{key, public};
 use pdmv2::negotiate::message::{Message, Status, WireSuite};
-use pdmv2::negotiate::{system_entropy, Client, Failure, Local, Negotiated, Reason, Role, Server, Step};
-use pdmv2_proto::suite::Suite;
+use pdmv2::negotiate::{suites, system_entropy, Client, Failure, Local, Negotiated, Reason, Role, Server, Step};
+use pdmv2_proto::suite::{Aead, Kdf, Kem, Suite};
 
 const CLIENT: u8 = 1;
 const SERVER: u8 = 2;
@@ -134,6 +134,53 @@ fn both_ends_hold_the_same_secret() {
 }
 
 #[test]
+fn every_suite_can_be_negotiated() {
+    let tls = session(&key(CLIENT), &key(SERVER));
+    assert_eq!(suites::all().len(), 18);
+    for suite in suites::all() {
+        let client = Local { suites: vec![suite], ..client_local() };
+        let outcome = run(client, server_local(), &tls, &tls, |_, message| message);
+        let (client, server) = (outcome.client_installed.unwrap(), outcome.server_installed.unwrap());
+        assert!(outcome.client_done && outcome.server_activated, "{suite}");
+        assert_eq!((client.suite, server.suite), (suite, suite));
+        assert_eq!(client.shared_secret, server.shared_secret, "{suite}");
+        assert_eq!(Some(client.shared_secret.as_bytes().len()), suite.hash_len(), "{suite}");
+    }
+}
+
+#[test]
+fn x_wing_is_preferred_when_both_have_it_and_the_servers_order_decides() {
+    use Kem::{XWing, P256, X25519};
+    let tls = session(&key(CLIENT), &key(SERVER));
+    let of = |kems: &[Kem]| suites::of(kems, &Kdf::ALL, &Aead::ALL);
+    let table: [(&[Kem], &[Kem], Kem); 7] = [
+        (&Kem::ALL, &Kem::ALL, XWing),
+        // Unless the server's configuration says otherwise, whatever the client's.
+        (&[P256, X25519, XWing], &Kem::ALL, XWing),
+        (&[X25519, XWing], &Kem::ALL, XWing),
+        (&Kem::ALL, &[X25519, XWing], X25519),
+        (&[XWing, P256], &[X25519, P256, XWing], P256),
+        // Where one end does not have it.
+        (&[P256, X25519], &Kem::ALL, X25519),
+        (&Kem::ALL, &[P256], P256),
+    ];
+    for (ours, theirs, expected) in table {
+        let client = Local { suites: of(ours), ..client_local() };
+        let server = Local { suites: of(theirs), ..server_local() };
+        let outcome = run(client, server, &tls, &tls, |_, message| message);
+        let suite = Suite { kem: expected.number(), ..Suite::DEFAULT };
+        assert_eq!(outcome.client_installed.unwrap().suite, suite, "{ours:?} {theirs:?}");
+        assert_eq!(outcome.server_installed.unwrap().suite, suite, "{ours:?} {theirs:?}");
+    }
+    // KDF and AEAD likewise.
+    let client = Local { suites: suites::of(&Kem::ALL, &Kdf::ALL, &Aead::ALL), ..client_local() };
+    let (kdfs, aeads) = ([Kdf::HkdfSha512, Kdf::HkdfSha256], [Aead::ChaCha20Poly1305, Aead::Aes128Gcm]);
+    let server = Local { suites: suites::of(&[X25519], &kdfs, &aeads), ..server_local() };
+    let outcome = run(client, server, &tls, &tls, |_, message| message);
+    assert_eq!(outcome.client_installed.unwrap().suite, Suite { kem: 0x20, kdf: 3, aead: 3 });
+}
+
+#[test]
 fn every_negotiation_has_its_own_secret() {
     let (one, two) = (tampered(|_, m| m), tampered(|_, m| m));
     assert_ne!(one.client_installed.unwrap().shared_secret, two.client_installed.unwrap().shared_secret);
@@ -238,7 +285,7 @@ fn what_was_not_offered_is_not_accepted() {
         (
             |m| {
                 if let Message::Choice(m) = m {
-                    m.suite.aead = 2
+                    m.suite.aead = 0xffff
                 }
             },
             Failure::NotOffered,

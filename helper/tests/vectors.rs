@@ -230,7 +230,8 @@ fn negotiation() {
     let (ikm_r, ikm_e, salt) = ([0x52; 32], [0xe1; 32], [0x5a; 32]);
     let tls = FixedPsk([0x95; 32]);
     let (client_id, server_id) = (public(1), public(2));
-    let local = Local { idle: 300, last_generation: 6, lifetime: 86_400, ..Local::new(client_id, server_id) };
+    let suites = vec![Suite::DEFAULT];
+    let local = Local { suites, idle: 300, last_generation: 6, lifetime: 86_400, ..Local::new(client_id, server_id) };
     let peer = Local { idle: 600, last_generation: 4, ..Local::new(server_id, client_id) };
 
     let mut client_rng = Drawn(vec![client_random, ikm_e, salt]);

@@ -2,8 +2,14 @@
 
 //! Cipher suites by their HPKE registry numbers (RFC 9180 section 7; docs/protocol.md, section 4).
 
+use core::fmt;
+
 /// KEM X25519, HKDF-SHA256.
 pub const KEM_X25519: u16 = 0x0020;
+/// KEM P-256, HKDF-SHA256.
+pub const KEM_P256: u16 = 0x0010;
+/// KEM X-Wing: ML-KEM-768 with X25519.
+pub const KEM_XWING: u16 = 0x647A;
 /// KDF HKDF-SHA256.
 pub const KDF_HKDF_SHA256: u16 = 0x0001;
 /// KDF HKDF-SHA512.
@@ -59,6 +65,67 @@ impl Suite {
     }
 }
 
+/// The three names joined by slashes, as `x-wing/hkdf-sha256/aes-128-gcm`; a number for what has no name here.
+impl fmt::Display for Suite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = [Kem::of(*self).map(Kem::name), Kdf::of(*self).map(Kdf::name), Aead::of(*self).map(Aead::name)];
+        for (place, (name, number)) in names.into_iter().zip([self.kem, self.kdf, self.aead]).enumerate() {
+            if place > 0 {
+                f.write_str("/")?;
+            }
+            match name {
+                Some(name) => f.write_str(name)?,
+                None => write!(f, "{number:04x}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A key encapsulation mechanism of the negotiation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kem {
+    /// ML-KEM-768 with X25519 (draft-connolly-cfrg-xwing-kem).
+    XWing,
+    /// DHKEM(X25519, HKDF-SHA256).
+    X25519,
+    /// DHKEM(P-256, HKDF-SHA256).
+    P256,
+}
+
+impl Kem {
+    /// Every one, best first.
+    pub const ALL: [Self; 3] = [Self::XWing, Self::X25519, Self::P256];
+
+    /// A suite's, if it can be negotiated.
+    pub const fn of(suite: Suite) -> Option<Self> {
+        match suite.kem {
+            KEM_XWING => Some(Self::XWing),
+            KEM_X25519 => Some(Self::X25519),
+            KEM_P256 => Some(Self::P256),
+            _ => None,
+        }
+    }
+
+    /// Its number.
+    pub const fn number(self) -> u16 {
+        match self {
+            Self::XWing => KEM_XWING,
+            Self::X25519 => KEM_X25519,
+            Self::P256 => KEM_P256,
+        }
+    }
+
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::XWing => "x-wing",
+            Self::X25519 => "x25519",
+            Self::P256 => "p-256",
+        }
+    }
+}
+
 /// A key derivation function of the key schedule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kdf {
@@ -69,12 +136,31 @@ pub enum Kdf {
 }
 
 impl Kdf {
+    /// Every one, best first.
+    pub const ALL: [Self; 2] = [Self::HkdfSha256, Self::HkdfSha512];
+
     /// A suite's, if the key schedule has it.
     pub const fn of(suite: Suite) -> Option<Self> {
         match suite.kdf {
             KDF_HKDF_SHA256 => Some(Self::HkdfSha256),
             KDF_HKDF_SHA512 => Some(Self::HkdfSha512),
             _ => None,
+        }
+    }
+
+    /// Its number.
+    pub const fn number(self) -> u16 {
+        match self {
+            Self::HkdfSha256 => KDF_HKDF_SHA256,
+            Self::HkdfSha512 => KDF_HKDF_SHA512,
+        }
+    }
+
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::HkdfSha256 => "hkdf-sha256",
+            Self::HkdfSha512 => "hkdf-sha512",
         }
     }
 
@@ -99,6 +185,9 @@ pub enum Aead {
 }
 
 impl Aead {
+    /// Every one, best first.
+    pub const ALL: [Self; 3] = [Self::Aes128Gcm, Self::Aes256Gcm, Self::ChaCha20Poly1305];
+
     /// A suite's, if options can be sealed by it.
     pub const fn of(suite: Suite) -> Option<Self> {
         match suite.aead {
@@ -106,6 +195,24 @@ impl Aead {
             AEAD_AES_256_GCM => Some(Self::Aes256Gcm),
             AEAD_CHACHA20_POLY1305 => Some(Self::ChaCha20Poly1305),
             _ => None,
+        }
+    }
+
+    /// Its number.
+    pub const fn number(self) -> u16 {
+        match self {
+            Self::Aes128Gcm => AEAD_AES_128_GCM,
+            Self::Aes256Gcm => AEAD_AES_256_GCM,
+            Self::ChaCha20Poly1305 => AEAD_CHACHA20_POLY1305,
+        }
+    }
+
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Aes128Gcm => "aes-128-gcm",
+            Self::Aes256Gcm => "aes-256-gcm",
+            Self::ChaCha20Poly1305 => "chacha20-poly1305",
         }
     }
 
@@ -120,6 +227,8 @@ impl Aead {
 
 #[cfg(test)]
 mod tests {
+    extern crate std;
+
     use super::*;
 
     /// The tables of RFC 9180 section 7; the numbers in between belong to others.
@@ -129,5 +238,42 @@ mod tests {
         let aead = |aead| Suite { aead, ..Suite::DEFAULT }.key_len();
         assert_eq!([0, 1, 2, 3, 4, 0xFFFF].map(kdf), [None, Some(32), None, Some(64), None, None]);
         assert_eq!([0, 1, 2, 3, 4, 0xFFFF].map(aead), [None, Some(16), Some(32), Some(32), None, None]);
+    }
+
+    /// Each number leads back to what it is of, and no two names are alike.
+    #[test]
+    fn numbers_and_names() {
+        let mut names = std::vec::Vec::new();
+        for kem in Kem::ALL {
+            assert_eq!(Kem::of(Suite { kem: kem.number(), ..Suite::DEFAULT }), Some(kem));
+            names.push(kem.name());
+        }
+        for kdf in Kdf::ALL {
+            assert_eq!(Kdf::of(Suite { kdf: kdf.number(), ..Suite::DEFAULT }), Some(kdf));
+            names.push(kdf.name());
+        }
+        for aead in Aead::ALL {
+            assert_eq!(Aead::of(Suite { aead: aead.number(), ..Suite::DEFAULT }), Some(aead));
+            names.push(aead.name());
+        }
+        assert_eq!(Kem::ALL.map(Kem::number), [0x647A, 0x0020, 0x0010]);
+        assert_eq!([0, 0x11, 0x21, 0xFFFF].map(|kem| Kem::of(Suite { kem, ..Suite::DEFAULT })), [None; 4]);
+        let all = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), all);
+    }
+
+    #[test]
+    fn shown_by_its_names() {
+        let table = [
+            (Suite::DEFAULT, "x25519/hkdf-sha256/aes-128-gcm"),
+            (Suite { kem: 0x647A, kdf: 3, aead: 3 }, "x-wing/hkdf-sha512/chacha20-poly1305"),
+            (Suite { kem: 0x0010, kdf: 9, aead: 2 }, "p-256/0009/aes-256-gcm"),
+            (Suite { kem: 0xFF01, kdf: 1, aead: 0xFFFF }, "ff01/hkdf-sha256/ffff"),
+        ];
+        for (suite, shown) in table {
+            assert_eq!(std::format!("{suite}"), shown);
+        }
     }
 }

@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only OR MIT
-"""Recomputes the published key-schedule vectors. Prints each; fails if one differs, or if the files are missing."""
+"""Recomputes the published vectors: key schedule, HPKE, negotiation. Prints each; fails if one differs, or if the files are missing."""
 
 import hashlib
 import json
 import sys
 from pathlib import Path
 
-from schedule import PROFILES, Suite, Tuple5, expand, extract, flow_key, make_prk, seal, secret_id
+from hpke import BASE, KEMS, PSK, Context
+from schedule import AEADS, KDFS, PROFILES, Suite, Tuple5, expand, extract, flow_key, make_prk, seal, secret_id
 
 VECTORS = Path(__file__).resolve().parents[2] / "docs" / "test-vectors"
 
@@ -44,10 +45,14 @@ def address(text):
     return text if ":" in text else bytes.fromhex(text)
 
 
+def suite_of(vector):
+    return Suite(*(int(vector["suite"][at : at + 4], 16) for at in (0, 4, 8)))
+
+
 def recompute(vector):
     """The outputs of a vector, from its inputs."""
     number = lambda name: int(vector[name], 16)
-    suite = Suite(*(int(vector["suite"][at : at + 4], 16) for at in (0, 4, 8)))
+    suite = suite_of(vector)
     flow = Tuple5(
         number("protocol"), address(vector["saddr"]), number("sport"), address(vector["daddr"]), number("dport")
     )
@@ -73,68 +78,60 @@ def differences(vector):
 
 def recompute_negotiation(vector):
     """What of the published negotiation follows from its inputs and its messages."""
-    suite = Suite(*(int(vector["suite"][at : at + 4], 16) for at in (0, 4, 8)))
+    suite = suite_of(vector)
     m1, m2 = bytes.fromhex(vector["m1"]), bytes.fromhex(vector["m2"])
     framed = b"".join(len(m).to_bytes(4, "big") + m for m in (m1, m2))
     transcript = hashlib.sha256(framed).digest()
     identities = bytes.fromhex(vector["client_identity"]) + bytes.fromhex(vector["server_identity"])
     prk = make_prk(suite, bytes.fromhex(vector["salt"]), bytes.fromhex(vector["shared_secret"]))
     psk_id = b"pdmv2-tls"
-    hpke = Hpke(suite, bytes.fromhex(vector["ikm_e"]), bytes.fromhex(vector["pk_r"]))
+    shared, enc = KEMS[suite.kem].encapsulate(bytes.fromhex(vector["pk_r"]), bytes.fromhex(vector["ikm_e"]))
     info = b"pdmv2 v1\x00" + transcript + identities
-    hpke.schedule(info, bytes.fromhex(vector["psk"]), psk_id)
+    context = Context(suite, shared, info, bytes.fromhex(vector["psk"]), psk_id)
     plaintext = bytes.fromhex(vector["salt"]) + int(vector["lifetime"]).to_bytes(4, "big")
     m3 = bytes.fromhex(vector["m3"])
     outputs = {
-        "transcript": transcript, "info": info, "psk_id": psk_id, "enc": hpke.enc,
-        "sealed": hpke.seal_first(transcript, plaintext),
-        "server_confirm": hpke.export(b"pdmv2 server confirm" + hashlib.sha256(m3).digest(), 32),
-        "client_confirm": hpke.export(b"pdmv2 client confirm", 32),
-        "shared_secret": hpke.export(b"PDMv2 SharedSecret", suite.hash.digest_size),
+        "transcript": transcript, "info": info, "psk_id": psk_id, "enc": enc,
+        "sealed": context.seal(transcript, plaintext),
+        "server_confirm": context.export(b"pdmv2 server confirm" + hashlib.sha256(m3).digest(), 32),
+        "client_confirm": context.export(b"pdmv2 client confirm", 32),
+        "shared_secret": context.export(b"PDMv2 SharedSecret", suite.hash.digest_size),
         "prk": prk, "secret_id": secret_id(suite, prk),
     }  # fmt: skip
     return {name: value.hex() for name, value in outputs.items()}
 
 
-class Hpke:
-    """The sender of RFC 9180 with DHKEM(X25519, HKDF-SHA256), mode Psk."""
-
-    MODE_PSK = b"\x01"
-
-    def __init__(self, suite, ikm_e, pk_r):
-        from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
-
-        self.suite = suite
-        kem = KemSuite()
-        # DeriveKeyPair of section 7.1.3, then Encap of section 4.1.
-        sk = expand(kem, extract(kem, b"", b"dkp_prk", ikm_e), b"sk", b"", 32)
-        private = X25519PrivateKey.from_private_bytes(sk)
-        self.enc = private.public_key().public_bytes_raw()
-        dh = private.exchange(X25519PublicKey.from_public_bytes(pk_r))
-        eae_prk = extract(kem, b"", b"eae_prk", dh)
-        self.shared = expand(kem, eae_prk, b"shared_secret", self.enc + pk_r, 32)
-
-    def schedule(self, info, psk, psk_id):
-        suite = self.suite
-        context = self.MODE_PSK + extract(suite, b"", b"psk_id_hash", psk_id) + extract(suite, b"", b"info_hash", info)
-        secret = extract(suite, self.shared, b"secret", psk)
-        self.key = expand(suite, secret, b"key", context, suite.key_len)
-        self.base_nonce = expand(suite, secret, b"base_nonce", context, 12)
-        self.exporter = expand(suite, secret, b"exp", context, suite.hash.digest_size)
-
-    def seal_first(self, aad, plaintext):
-        return seal(self.suite, self.key, self.base_nonce, 0, aad, plaintext)
-
-    def export(self, context, length):
-        return expand(self.suite, self.exporter, b"sec", context, length)
+def recompute_hpke(vector):
+    """The outputs of a vector of HPKE, from its inputs."""
+    suite = suite_of(vector)
+    kem, mode = KEMS[suite.kem], {"Base": BASE, "Psk": PSK}[vector["mode"]]
+    given = {name: bytes.fromhex(vector.get(name, "")) for name in ("ikm_r", "ikm_e", "info", "psk", "psk_id")}
+    key_pair = kem.derive(given["ikm_r"])
+    shared, enc = kem.encapsulate(key_pair[1], given["ikm_e"])
+    if kem.decapsulate(key_pair, enc) != shared:
+        raise ValueError("the two ends of the KEM differ")
+    context = Context(suite, shared, given["info"], given["psk"], given["psk_id"], mode)
+    sealed = [context.seal(bytes.fromhex(e["aad"]), bytes.fromhex(e["plaintext"])) for e in vector["encryptions"]]
+    exported = [context.export(bytes.fromhex(e["context"]), e["len"]) for e in vector["exports"]]
+    return {
+        "pk_r": key_pair[1].hex(), "enc": enc.hex(), "kem_shared_secret": shared.hex(),
+        "encryptions": [e | {"sealed": s.hex()} for e, s in zip(vector["encryptions"], sealed, strict=True)],
+        "exports": [e | {"value": value.hex()} for e, value in zip(vector["exports"], exported, strict=True)],
+    }  # fmt: skip
 
 
-class KemSuite(Suite):
-    """The suite_id inside the KEM: "KEM" || kem_id."""
+def hpke_vectors():
+    """The vectors of docs/test-vectors/hpke.json."""
+    vectors = json.loads((VECTORS / "hpke.json").read_text())
+    missing = {(kem, kdf, aead) for kem in KEMS for kdf in KDFS for aead in AEADS}
+    missing -= {(s.kem, s.kdf, s.aead) for s in (suite_of(v) for v in vectors if v["mode"] == "Psk")}
+    if missing:
+        raise ValueError(f"hpke.json lacks {missing}")
+    return vectors
 
-    @property
-    def id(self):
-        return b"KEM" + self.kem.to_bytes(2, "big")
+
+def hpke_differences(vector):
+    return [(name, vector[name], value) for name, value in recompute_hpke(vector).items() if vector[name] != value]
 
 
 def negotiation_differences():
@@ -148,6 +145,10 @@ def main():
         wrong = differences(vector)
         bad += bool(wrong)
         print(f"key schedule {number}: {wrong or 'agrees'}")
+    for vector in hpke_vectors():
+        wrong = hpke_differences(vector)
+        bad += bool(wrong)
+        print(f"hpke {vector['suite']} {vector['mode']} ({vector['source']}): {wrong or 'agrees'}")
     wrong = negotiation_differences()
     print(f"negotiation: {wrong or 'agrees'}")
     sys.exit(bool(bad or wrong))

@@ -27,6 +27,13 @@ def test_published_negotiation():
     assert verify.negotiation_differences() == []
 
 
+@pytest.mark.parametrize("vector", verify.hpke_vectors(), ids=lambda vector: f"{vector['suite']}-{vector['mode']}")
+def test_published_hpke(vector):
+    assert verify.hpke_differences(vector) == []
+    spoilt = {**vector, "enc": vector["enc"][:-1] + ("0" if vector["enc"][-1] != "0" else "1")}
+    assert [difference[0] for difference in verify.hpke_differences(spoilt)] == ["enc"]
+
+
 def test_a_wrong_vector_is_noticed():
     """The checks above can fail: each output is spoilt once."""
     vector = dict(verify.PRINTED[0])

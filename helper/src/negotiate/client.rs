@@ -4,8 +4,8 @@
 
 use subtle::ConstantTimeEq;
 
-use super::binding::{info, server_confirm, transcript, CLIENT_CONFIRM, SHARED_SECRET};
-use super::crypto::{set_up_sender, Context};
+use super::binding::{info, server_confirm, transcript, CLIENT_CONFIRM, PSK_ID, SHARED_SECRET};
+use super::crypto::{set_up_sender, SenderContext};
 use super::error::{Failure, Reason};
 use super::message::{Choice, Encap, Installed, Message, Offer, Status, CONFIRM_LEN};
 use super::{Entropy, Exporter, Local, Negotiated, Role, Step, IDLE_MAX, RANDOM_LEN};
@@ -23,7 +23,7 @@ enum State {
     /// m1 is out.
     Offered { m1: Vec<u8> },
     /// m3 is out.
-    Encapsulated { context: Box<Context>, m3: Vec<u8>, negotiated: Box<Negotiated> },
+    Encapsulated { context: SenderContext, m3: Vec<u8>, negotiated: Box<Negotiated> },
     /// m4 verified; the caller installs.
     Installing { m5: Vec<u8> },
     /// m5 is out, until it is acknowledged.
@@ -99,7 +99,7 @@ impl Client {
         let transcript = transcript(m1, m2);
         let psk = tls.export(&transcript)?;
         let info = info(&transcript, &self.local.identity, &self.local.peer);
-        let (enc, mut context) = set_up_sender(suite, &choice.pk_r, &info, &psk, entropy)?;
+        let (enc, mut context) = set_up_sender(suite, &choice.pk_r, &info, &psk, PSK_ID, entropy)?;
 
         let mut plaintext = Secret::zeroed(RANDOM_LEN + 4);
         let salt = match plaintext.as_mut_bytes().split_first_chunk_mut::<RANDOM_LEN>() {
@@ -122,7 +122,7 @@ impl Client {
             salt,
             shared_secret: context.export(SHARED_SECRET, suite.hash_len().ok_or(Failure::NotOffered)?)?,
         });
-        self.state = State::Encapsulated { context: Box::new(context), m3: m3.clone(), negotiated };
+        self.state = State::Encapsulated { context, m3: m3.clone(), negotiated };
         Ok(Step::Send(m3))
     }
 

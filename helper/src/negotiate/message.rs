@@ -5,7 +5,7 @@
 //! ```cddl
 //! message      = [1, 1, offer] / [1, 2, choice] / [1, 3, encap] / [1, 4, status] / [1, 5, installed] / [1, 6, acknowledged]
 //! suite        = [kem: uint .size 2, kdf: uint .size 2, aead: uint .size 2]
-//! offer        = { 0: bstr .size 32, 1: [1*16 suite], 2: [1*16 uint .size 1], 3: uint .size 4, 4: uint .size 8 }
+//! offer        = { 0: bstr .size 32, 1: [1*64 suite], 2: [1*64 uint .size 1], 3: uint .size 4, 4: uint .size 8 }
 //!                ; random, suites, profiles, idle lifetime in seconds, last generation known
 //! choice       = { 0: bstr .size 32, 1: suite, 2: uint .size 1, 3: bstr, 4: uint .size 4, 5: uint .size 8 }
 //!                ; random, suite, profile, pkR, idle lifetime in seconds, generation
@@ -27,8 +27,8 @@ use super::{RANDOM_LEN, VERSION};
 /// Bytes of a confirmation.
 pub const CONFIRM_LEN: usize = 32;
 
-/// Most suites, and most profiles, in an offer.
-pub const OFFER_MAX: usize = 16;
+/// Most suites, and most profiles, in an offer: those of this version, and room for more.
+pub const OFFER_MAX: usize = 64;
 
 /// A suite on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]

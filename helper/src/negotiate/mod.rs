@@ -24,6 +24,7 @@ pub mod error;
 pub mod frame;
 pub mod message;
 pub mod server;
+pub mod suites;
 
 pub use client::Client;
 pub use error::{Failure, Reason};
@@ -73,7 +74,7 @@ impl Local {
         Self {
             identity,
             peer,
-            suites: crypto::SUITES.to_vec(),
+            suites: suites::all(),
             profiles: vec![Profile::V2],
             idle: 600,
             last_generation: 0,

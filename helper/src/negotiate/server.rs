@@ -4,10 +4,10 @@
 
 use subtle::ConstantTimeEq;
 
-use super::binding::{info, server_confirm, transcript, Transcript, CLIENT_CONFIRM, SHARED_SECRET};
-use super::crypto::{Context, Recipient, SUITES};
+use super::binding::{info, server_confirm, transcript, Transcript, CLIENT_CONFIRM, PSK_ID, SHARED_SECRET};
+use super::crypto::Recipient;
 use super::error::{Failure, Reason};
-use super::message::{Acknowledged, Choice, Encap, Message, Offer, Status, CONFIRM_LEN};
+use super::message::{Acknowledged, Choice, Encap, Message, Offer, Status, WireSuite, CONFIRM_LEN};
 use super::{Entropy, Exporter, Local, Negotiated, Role, Step, IDLE_MAX, LIFETIME_MAX, RANDOM_LEN};
 use crate::secret::Secret;
 use pdmv2_proto::suite::Suite;
@@ -80,11 +80,10 @@ impl Server {
     }
 
     fn choose(&mut self, m1: &[u8], offer: &Offer, entropy: &mut impl Entropy) -> Result<Step, Failure> {
-        // Suites and profiles unknown here are skipped; the client's order of preference decides.
-        let suite = offer.suites.iter().map(|suite| Suite::from(*suite));
-        let suite = suite
-            .into_iter()
-            .find(|suite| self.local.suites.contains(suite) && SUITES.contains(suite))
+        // What is unknown here is skipped. Of suites this end's own order decides, so that X-Wing is chosen where both have it,
+        // however the client orders them; of profiles the client's.
+        let suite = (self.local.suites.iter().copied())
+            .find(|suite| offer.suites.contains(&WireSuite::from(*suite)))
             .ok_or(Failure::NoCommonSuite)?;
         let profile = offer
             .profiles
@@ -118,7 +117,7 @@ impl Server {
     fn open(&mut self, m3: &[u8], encap: &Encap, chosen: &Chosen, tls: &dyn Exporter) -> Result<Step, Failure> {
         let psk = tls.export(&chosen.transcript)?;
         let info = info(&chosen.transcript, &self.local.peer, &self.local.identity);
-        let mut context: Context = chosen.recipient.set_up(&encap.enc, &info, &psk)?;
+        let mut context = chosen.recipient.set_up(&encap.enc, &info, &psk, PSK_ID)?;
         let plaintext = context.open(&chosen.transcript, &encap.sealed)?;
         let (salt, lifetime) = plaintext.as_bytes().split_first_chunk::<RANDOM_LEN>().ok_or(Failure::Malformed)?;
         let lifetime = u32::from_be_bytes(lifetime.try_into().map_err(|_| Failure::Malformed)?);

@@ -7,14 +7,17 @@ mod common;
 use std::path::Path;
 
 use common::public;
-use pdmv2::config::{parse, parse_policy, Config, ConfigError};
+use pdmv2::config::{parse, parse_policy, Config, ConfigError, Peer};
 use pdmv2::netlink::policy::Limits;
+use pdmv2_proto::suite::Suite;
 use pdmv2_proto::uapi::{mechanisms, KeyMode, Mechanism, OnFailure, Profile};
 
 const GOOD: &str = r#"[host]
 private-key-file = "/etc/pdmv2/private-key"
 listen = "[::1]:4480"
 idle = 300
+kem = ["x25519", "x-wing"]
+aead = ["chacha20-poly1305"]
 
 [[peer]]
 name = "b"
@@ -28,6 +31,8 @@ on-failure = "drop"
 lifetime = 3600
 epoch-packets = 1000
 epoch-seconds = 60
+kem = ["p-256"]
+kdf = ["hkdf-sha512"]
 
 [[peer]]
 name = "c"
@@ -76,6 +81,10 @@ fn everything_is_read() {
     assert_eq!((b.epoch_packets, b.epoch_seconds), (Some(1000), Some(60)));
     assert_eq!((c.epoch_packets, c.epoch_seconds), (None, None));
     assert_eq!(c.endpoint, None);
+    let shown = |peer: &Peer| peer.suites.iter().map(Suite::to_string).collect::<Vec<_>>();
+    assert_eq!(shown(b), ["p-256/hkdf-sha512/chacha20-poly1305"]);
+    let of_the_host = ["x25519/hkdf-sha256", "x25519/hkdf-sha512", "x-wing/hkdf-sha256", "x-wing/hkdf-sha512"];
+    assert_eq!(shown(c), of_the_host.map(|names| format!("{names}/chacha20-poly1305")));
     let rules = &config.policy.rules;
     assert_eq!(rules.iter().map(|rule| rule.protocol).collect::<Vec<_>>(), [Some(6), Some(17), None]);
     assert_eq!(rules[0].accept, Some(mechanisms::V2 | mechanisms::V2_ENCRYPTED));
@@ -90,6 +99,14 @@ fn the_example_is_right() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("pdmv2.example.toml");
     let config = pdmv2::config::load(&path).unwrap();
     assert_eq!((config.peers.len(), config.policy.rules.len()), (1, 1));
+    // What is commented out is what holds without it.
+    let text = std::fs::read_to_string(&path).unwrap();
+    for key in ["kem", "kdf", "aead"] {
+        assert!(text.contains(&format!("\n#{key} = [")));
+    }
+    let said = read(&text.replace("\n#kem", "\nkem").replace("\n#kdf", "\nkdf").replace("\n#aead", "\naead")).unwrap();
+    assert_eq!(said.peers[0].suites, config.peers[0].suites);
+    assert_eq!(config.peers[0].suites, pdmv2::negotiate::suites::all());
 }
 
 #[test]
@@ -134,56 +151,63 @@ const WRONG: &[(&str, &str, usize, &str, &str)] = &[
     ("idle = 300", "idel = 300", 4, "host.idel", "unknown field"),
     ("idle = 300", "idle = ", 4, "host.idle", ""),
     ("private-key-file = \"/etc/pdmv2/private-key\"", "", 1, "host", "missing field `private-key-file`"),
-    ("name = \"b\"", "name = \"b b\"", 7, "peer[1].name", "letters"),
-    ("name = \"b\"", "name = \"\"", 7, "peer[1].name", "letters"),
-    ("name = \"c\"", "name = \"b\"", 20, "peer[2].name", "another peer is named"),
-    ("public-key = \"KEY_C\"", "public-key = \"KEY_B\"", 21, "peer[2].public-key", "has this key"),
-    ("public-key = \"KEY_B\"", "public-key = \"AAAA\"", 8, "peer[1].public-key", "not a public key"),
-    ("endpoint = \"[fd00::2]:4480\"", "endpoint = \"fd00::2\"", 9, "peer[1].endpoint", "not an address and port"),
-    ("local = [\"fd00::1\"]", "local = []", 10, "peer[1].local", "1 to 32 prefixes"),
-    ("local = [\"fd00::1\"]", "local = [\"10.0.0.1\"]", 10, "peer[1].local", "not an IPv6 address"),
-    ("fd01::/64", "fd01::1/64", 11, "peer[1].remote", "did you mean fd01::/64"),
-    ("fd01::/64", "fd01::/129", 11, "peer[1].remote", "over 128"),
-    ("fd01::/64", "fe80::/10", 11, "peer[1].remote", "interface"),
-    ("remote = [\"fe80::/10\"]", "remote = [\"fd00::/8\"]", 24, "peer[2].remote", "overlaps fd00::2 of peer `b`"),
-    ("key-mode = \"kernel\"", "key-mode = \"both\"", 12, "peer[1].key-mode", "helper, kernel"),
-    ("profile = \"v2-kri\"", "profile = \"v3\"", 13, "peer[1].profile", "v2, v2-kri"),
-    ("on-failure = \"drop\"", "on-failure = \"reset\"", 14, "peer[1].on-failure", "deliver, drop"),
-    ("lifetime = 3600", "lifetime = 1", 15, "peer[1].lifetime", "not within 60"),
-    ("epoch-packets = 1000", "epoch-packets = 0", 16, "peer[1].epoch-packets", "not within 1 to 65535"),
-    ("epoch-packets = 1000", "epoch-packets = 65536", 16, "peer[1].epoch-packets", "not within 1 to 65535"),
-    ("epoch-seconds = 60", "epoch-seconds = 86401", 17, "peer[1].epoch-seconds", "not within 1 to 86400"),
-    ("epoch-seconds = 60", "epoch-seconds = \"1m\"", 17, "peer[1].epoch-seconds", "invalid type"),
-    ("flows-max = 1000", "flows-max = 0", 27, "policy.flows-max", "not within 1"),
-    ("flows-max = 1000", "flows-max = 1048577", 27, "policy.flows-max", "not within 1 to 1048576"),
-    ("flows-max = 1000", "pending-max = 65537", 27, "policy.pending-max", "not within 1 to 65536"),
-    ("flows-max = 1000", "associations-max = 0", 27, "policy.associations-max", "not within 1 to 65536"),
-    ("flows-max = 1000", "rest = 86401", 27, "policy.rest", "not within 1 to 86400"),
-    ("flows-max = 1000", "acquire-rate = 0", 27, "policy.acquire-rate", "not within 1 to 65536"),
-    ("flows-max = 1000", "event-rate = 0", 27, "policy.event-rate", "not within 1 to 65536"),
-    ("flows-max = 1000", "stranger-rate = 65537", 27, "policy.stranger-rate", "not within 1 to 65536"),
-    ("flows-max = 1000", "memory = -1", 27, "policy.memory", "invalid value"),
-    ("flows-max = 1000", "forbid-plain = 3", 27, "policy.forbid-plain", "expected a boolean"),
-    ("protocol = [\"tcp\", 17]", "protocol = [\"tpc\"]", 31, "rule[1].protocol", "`tpc` is not one of"),
-    ("protocol = [\"tcp\", 17]", "protocol = 256", 31, "rule[1].protocol", "0 to 255"),
-    ("protocol = [\"tcp\", 17]", "protocol = []", 31, "rule[1].protocol", "no protocol"),
-    ("protocol = [\"tcp\", 17]", "protocol = \"icmpv6\"", 32, "rule[1].remote-ports", "has no ports"),
-    ("\"1000-2000\"", "\"2000-1000\"", 32, "rule[1].remote-ports", "range of ports"),
-    ("\"1000-2000\"", "\"70000\"", 32, "rule[1].remote-ports", "range of ports"),
-    ("\"1000-2000\"", "70000", 32, "rule[1].remote-ports", "expected a number from 0 to 65535"),
-    ("direction = \"outbound\"", "direction = \"up\"", 33, "rule[1].direction", "outbound, inbound, both"),
-    ("send = \"v2-encrypted\"", "send = \"v3\"", 34, "rule[1].send", "none, pdm, v2, v2-encrypted"),
-    ("accept = [\"v2-encrypted\", \"v2\"]", "accept = [\"v1\"]", 36, "rule[1].accept", "`v1` is not one of"),
+    ("name = \"b\"", "name = \"b b\"", 9, "peer[1].name", "letters"),
+    ("name = \"b\"", "name = \"\"", 9, "peer[1].name", "letters"),
+    ("name = \"c\"", "name = \"b\"", 24, "peer[2].name", "another peer is named"),
+    ("public-key = \"KEY_C\"", "public-key = \"KEY_B\"", 25, "peer[2].public-key", "has this key"),
+    ("public-key = \"KEY_B\"", "public-key = \"AAAA\"", 10, "peer[1].public-key", "not a public key"),
+    ("endpoint = \"[fd00::2]:4480\"", "endpoint = \"fd00::2\"", 11, "peer[1].endpoint", "not an address and port"),
+    ("local = [\"fd00::1\"]", "local = []", 12, "peer[1].local", "1 to 32 prefixes"),
+    ("local = [\"fd00::1\"]", "local = [\"10.0.0.1\"]", 12, "peer[1].local", "not an IPv6 address"),
+    ("fd01::/64", "fd01::1/64", 13, "peer[1].remote", "did you mean fd01::/64"),
+    ("fd01::/64", "fd01::/129", 13, "peer[1].remote", "over 128"),
+    ("fd01::/64", "fe80::/10", 13, "peer[1].remote", "interface"),
+    ("remote = [\"fe80::/10\"]", "remote = [\"fd00::/8\"]", 28, "peer[2].remote", "overlaps fd00::2 of peer `b`"),
+    ("key-mode = \"kernel\"", "key-mode = \"both\"", 14, "peer[1].key-mode", "helper, kernel"),
+    ("profile = \"v2-kri\"", "profile = \"v3\"", 15, "peer[1].profile", "v2, v2-kri"),
+    ("on-failure = \"drop\"", "on-failure = \"reset\"", 16, "peer[1].on-failure", "deliver, drop"),
+    ("lifetime = 3600", "lifetime = 1", 17, "peer[1].lifetime", "not within 60"),
+    ("epoch-packets = 1000", "epoch-packets = 0", 18, "peer[1].epoch-packets", "not within 1 to 65535"),
+    ("epoch-packets = 1000", "epoch-packets = 65536", 18, "peer[1].epoch-packets", "not within 1 to 65535"),
+    ("epoch-seconds = 60", "epoch-seconds = 86401", 19, "peer[1].epoch-seconds", "not within 1 to 86400"),
+    ("epoch-seconds = 60", "epoch-seconds = \"1m\"", 19, "peer[1].epoch-seconds", "invalid type"),
+    ("flows-max = 1000", "flows-max = 0", 31, "policy.flows-max", "not within 1"),
+    ("flows-max = 1000", "flows-max = 1048577", 31, "policy.flows-max", "not within 1 to 1048576"),
+    ("flows-max = 1000", "pending-max = 65537", 31, "policy.pending-max", "not within 1 to 65536"),
+    ("flows-max = 1000", "associations-max = 0", 31, "policy.associations-max", "not within 1 to 65536"),
+    ("flows-max = 1000", "rest = 86401", 31, "policy.rest", "not within 1 to 86400"),
+    ("flows-max = 1000", "acquire-rate = 0", 31, "policy.acquire-rate", "not within 1 to 65536"),
+    ("flows-max = 1000", "event-rate = 0", 31, "policy.event-rate", "not within 1 to 65536"),
+    ("flows-max = 1000", "stranger-rate = 65537", 31, "policy.stranger-rate", "not within 1 to 65536"),
+    ("flows-max = 1000", "memory = -1", 31, "policy.memory", "invalid value"),
+    ("flows-max = 1000", "forbid-plain = 3", 31, "policy.forbid-plain", "expected a boolean"),
+    ("protocol = [\"tcp\", 17]", "protocol = [\"tpc\"]", 35, "rule[1].protocol", "`tpc` is not one of"),
+    ("protocol = [\"tcp\", 17]", "protocol = 256", 35, "rule[1].protocol", "0 to 255"),
+    ("protocol = [\"tcp\", 17]", "protocol = []", 35, "rule[1].protocol", "no protocol"),
+    ("protocol = [\"tcp\", 17]", "protocol = \"icmpv6\"", 36, "rule[1].remote-ports", "has no ports"),
+    ("\"1000-2000\"", "\"2000-1000\"", 36, "rule[1].remote-ports", "range of ports"),
+    ("\"1000-2000\"", "\"70000\"", 36, "rule[1].remote-ports", "range of ports"),
+    ("\"1000-2000\"", "70000", 36, "rule[1].remote-ports", "expected a number from 0 to 65535"),
+    ("direction = \"outbound\"", "direction = \"up\"", 37, "rule[1].direction", "outbound, inbound, both"),
+    ("send = \"v2-encrypted\"", "send = \"v3\"", 38, "rule[1].send", "none, pdm, v2, v2-encrypted"),
+    ("accept = [\"v2-encrypted\", \"v2\"]", "accept = [\"v1\"]", 40, "rule[1].accept", "`v1` is not one of"),
     (
         "send = \"v2-encrypted\"\nprofile = \"v2-kri\"",
         "send = \"v2\"\nprofile = \"v4\"",
-        35,
+        39,
         "rule[1].profile",
         "v2, v2-kri",
     ),
-    ("sample = 10", "sample = 0", 37, "rule[1].sample", "not within 1"),
-    ("send = \"pdm\"", "", 41, "rule[2]", "missing field `send`"),
-    ("flows-max = 1000", "forbid-plain = true", 42, "rule[2].send", "forbid-plain"),
+    ("sample = 10", "sample = 0", 41, "rule[1].sample", "not within 1"),
+    ("send = \"pdm\"", "", 45, "rule[2]", "missing field `send`"),
+    ("flows-max = 1000", "forbid-plain = true", 46, "rule[2].send", "forbid-plain"),
+    ("\"x25519\", \"x-wing\"", "\"x25519\", \"kyber\"", 5, "host.kem", "`kyber` is not one of: x-wing, x25519, p-256"),
+    ("\"x25519\", \"x-wing\"", "\"x25519\", \"x25519\"", 5, "host.kem", "`x25519` comes twice"),
+    ("\"x25519\", \"x-wing\"", "", 5, "host.kem", "at least one expected of: x-wing, x25519, p-256"),
+    ("kem = [\"x25519\", \"x-wing\"]", "kem = \"x25519\"", 5, "host.kem", "invalid type"),
+    ("[\"chacha20-poly1305\"]", "[\"aes\"]", 6, "host.aead", "aes-128-gcm, aes-256-gcm, chacha20-poly1305"),
+    ("kem = [\"p-256\"]", "kem = [\"p-521\"]", 20, "peer[1].kem", "`p-521` is not one of: x-wing, x25519, p-256"),
+    ("[\"hkdf-sha512\"]", "[\"sha512\"]", 21, "peer[1].kdf", "`sha512` is not one of: hkdf-sha256, hkdf-sha512"),
 ];
 
 #[test]

@@ -17,6 +17,7 @@ use pdmv2::netlink::key::KeyName;
 use pdmv2::netlink::listener::Told;
 use pdmv2::netlink::notice::Notice;
 use pdmv2_proto::flow_id::FlowId;
+use pdmv2_proto::suite::Suite;
 use pdmv2_proto::uapi::{Event, KeyDirection};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
@@ -146,6 +147,30 @@ fn two_daemons_negotiate_and_give_both_modules_the_same_keys() {
         client.told.send(Told::Acquire(acquire(flow(1, 2), KeyDirection::Receive, 1, 0))).await.unwrap();
         until("fourth key", || client.kernel.state().keys.len() == 4).await;
         assert_ne!(client.kernel.state().keys[3].1, ours[0].1);
+    });
+}
+
+#[test]
+fn what_is_configured_is_negotiated_and_nothing_else() {
+    run(async {
+        let (client, server) = pair("kem = [\"p-256\"]\nkdf = [\"hkdf-sha512\"]\naead = [\"chacha20-poly1305\"]").await;
+        both_send(&client, &server, 1).await;
+        let suite = Suite { kem: 0x0010, kdf: 3, aead: 3 };
+        assert_eq!(
+            (client.kernel.state().suites.clone(), server.kernel.state().suites.clone()),
+            (vec![suite], vec![suite])
+        );
+
+        // Nothing in common: nothing is installed.
+        let (one, _) = listener().await;
+        let (two, port) = listener().await;
+        let server = start(2, config(2, 1, None, "kem = [\"x25519\"]"), two, MemoryKernel::default());
+        let client = start(1, config(1, 2, Some(port), "kem = [\"x-wing\", \"p-256\"]"), one, MemoryKernel::default());
+        sleep(Duration::from_millis(1500)).await;
+        let (client, server) = (client.stop().await, server.stop().await);
+        for kernel in [&client, &server] {
+            assert!(kernel.state().log.iter().all(|done| !matches!(done, Done::Add(..))), "{:?}", kernel.state().log);
+        }
     });
 }
 

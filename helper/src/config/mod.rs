@@ -9,15 +9,18 @@ mod locate;
 mod peer;
 mod raw;
 mod rule;
+mod suite;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use pdmv2_proto::suite::Suite;
 use pdmv2_proto::uapi::{KeyMode, OnFailure, Profile};
 use toml::Spanned;
 
 pub use error::ConfigError;
 use locate::Source;
+pub use suite::Preference;
 
 use crate::identity::PublicKey;
 use crate::negotiate::IDLE_MAX;
@@ -55,6 +58,8 @@ pub struct Host {
     pub idle: u32,
     /// Where pair secrets are logged; `None`, the default, for nowhere.
     pub key_log: Option<PathBuf>,
+    /// KEMs, KDFs and AEADs to negotiate with peers that say nothing else.
+    pub preference: Preference,
 }
 
 /// Another host.
@@ -86,6 +91,8 @@ pub struct Peer {
     pub epoch_packets: Option<u32>,
     /// Seconds after which an epoch ends; `None` for never.
     pub epoch_seconds: Option<u32>,
+    /// Suites to negotiate, best first.
+    pub suites: Vec<Suite>,
 }
 
 fn read(path: &Path) -> Result<String, ConfigError> {
@@ -117,7 +124,7 @@ pub fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
     let source = Source::new(path, text);
     let raw: raw::Config = toml::from_str(text).map_err(|error| source.syntax(&error))?;
     let host = host(&source, raw.host)?;
-    let peers = peer::peers(&source, raw.peer)?;
+    let peers = peer::peers(&source, raw.peer, &host.preference)?;
     let mut policy = rule::policy(&source, raw.policy, raw.rule)?;
     policy.limits.idle.get_or_insert(host.idle);
     Ok(Config { host, peers, policy })
@@ -143,6 +150,7 @@ fn host(source: &Source<'_>, raw: raw::Host) -> Result<Host, ConfigError> {
         listen,
         idle: within(source, raw.idle, 1, IDLE_MAX)?.unwrap_or(DEFAULT_IDLE),
         key_log: raw.key_log,
+        preference: Preference::default().with(source, &raw.kem, &raw.kdf, &raw.aead)?,
     })
 }
 

@@ -7,7 +7,7 @@ use toml::Spanned;
 
 use super::error::ConfigError;
 use super::locate::Source;
-use super::{one_of, parsed, raw, within, Peer, DEFAULT_LIFETIME};
+use super::{one_of, parsed, raw, within, Peer, Preference, DEFAULT_LIFETIME};
 use crate::identity::PublicKey;
 use crate::negotiate::LIFETIME_MAX;
 use crate::prefix::{Prefix, PrefixError};
@@ -16,12 +16,12 @@ use crate::prefix::{Prefix, PrefixError};
 ///
 /// # Errors
 /// The first thing that is wrong. Remote prefixes of two peers must not overlap: an address belongs to one identity.
-pub fn peers(source: &Source<'_>, raw: Vec<raw::Peer>) -> Result<Vec<Peer>, ConfigError> {
+pub fn peers(source: &Source<'_>, raw: Vec<raw::Peer>, host: &Preference) -> Result<Vec<Peer>, ConfigError> {
     let mut peers: Vec<Peer> = Vec::with_capacity(raw.len());
     for raw in raw {
         let remote_span = raw.remote.span();
         let (name_span, key_span) = (raw.name.span(), raw.public_key.span());
-        let peer = peer(source, raw)?;
+        let peer = peer(source, raw, host)?;
         for other in &peers {
             if other.name == peer.name {
                 return Err(source.wrong(name_span, format!("another peer is named `{}`", peer.name)));
@@ -50,7 +50,7 @@ fn overlap(peer: &Peer, other: &Peer) -> Option<(Prefix, Prefix)> {
     pairs.into_iter().find(|(mine, theirs)| mine.overlaps(theirs) && !apart(mine, theirs))
 }
 
-fn peer(source: &Source<'_>, raw: raw::Peer) -> Result<Peer, ConfigError> {
+fn peer(source: &Source<'_>, raw: raw::Peer, host: &Preference) -> Result<Peer, ConfigError> {
     let name = raw.name.get_ref();
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if name.is_empty() || name.len() > NAME_MAX || !name.chars().all(plain) {
@@ -84,6 +84,7 @@ fn peer(source: &Source<'_>, raw: raw::Peer) -> Result<Peer, ConfigError> {
         lifetime: within(source, raw.lifetime, 60, LIFETIME_MAX)?.unwrap_or(DEFAULT_LIFETIME),
         epoch_packets: within(source, raw.epoch_packets, 1, EPOCH_PACKETS_MAX as u32)?,
         epoch_seconds: within(source, raw.epoch_seconds, 1, EPOCH_SECONDS_MAX as u32)?,
+        suites: host.with(source, &raw.kem, &raw.kdf, &raw.aead)?.suites(),
         name: raw.name.into_inner(),
     })
 }

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::suite::Names;
+
 /// The daemon's file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -43,6 +45,9 @@ pub struct Host {
     pub listen: Option<Spanned<String>>,
     pub idle: Option<Spanned<u32>>,
     pub key_log: Option<PathBuf>,
+    pub kem: Names,
+    pub kdf: Names,
+    pub aead: Names,
 }
 
 #[derive(Deserialize)]
@@ -61,6 +66,9 @@ pub struct Peer {
     pub lifetime: Option<Spanned<u32>>,
     pub epoch_packets: Option<Spanned<u32>>,
     pub epoch_seconds: Option<Spanned<u32>>,
+    pub kem: Names,
+    pub kdf: Names,
+    pub aead: Names,
 }
 
 #[derive(Default, Deserialize)]

@@ -254,6 +254,7 @@ impl Keeper {
             idle: self.idle,
             last_generation: pair.last_generation,
             lifetime: pair.peer.lifetime,
+            suites: pair.peer.suites.clone(),
             profiles: preferred(pair.peer.profile),
             ..Local::new(self.own, pair.peer.public_key)
         })

@@ -79,7 +79,8 @@ where
                 let now = since_boot();
                 shared.keeper().install(index, &negotiated, now)?;
                 shared.keeper().activate(index, negotiated.generation, now)?;
-                info!(peer = shared.name(index), generation = negotiated.generation, "negotiated; sending under it");
+                let (generation, suite) = (negotiated.generation, negotiated.suite);
+                info!(peer = shared.name(index), generation, %suite, "negotiated; sending under it");
                 return confirm(&mut client, channel).await;
             }
             Step::Activate(_) | Step::Done => return Ok(()),
@@ -143,6 +144,7 @@ where
 {
     let mut server = Server::new(shared.keeper().local(index)?);
     let mut generation = 0;
+    let mut suite = None;
     let mut message = m1;
     loop {
         match server.receive(&message, &*channel, &mut system_entropy())? {
@@ -150,13 +152,15 @@ where
             Step::Install(negotiated) => {
                 shared.keeper().install(index, &negotiated, since_boot())?;
                 generation = negotiated.generation;
+                suite = Some(negotiated.suite);
                 if let Some(m4) = server.installed() {
                     channel.send(&m4).await?;
                 }
             }
             Step::Activate(acknowledgement) => {
                 shared.keeper().activate(index, generation, since_boot())?;
-                info!(peer = shared.name(index), generation, "negotiated; sending under it");
+                let suite = suite.map(tracing::field::display);
+                info!(peer = shared.name(index), generation, suite, "negotiated; sending under it");
                 channel.send(&acknowledgement).await?;
                 return Ok(server);
             }

@@ -65,7 +65,7 @@ pub struct HeldSecret {
     pub generation: u64,
     /// Public identifier, hexadecimal.
     pub id: String,
-    /// Suite, as KEM, KDF and AEAD in hexadecimal.
+    /// Suite, by the names of its KEM, KDF and AEAD.
     pub suite: String,
     /// Seconds it lives.
     pub lifetime: Option<u32>,
@@ -102,7 +102,7 @@ impl HeldSecret {
                 _ => {}
             }
         }
-        held.suite = format!("{kem:04x}/{kdf:04x}/{aead:04x}");
+        held.suite = Suite { kem, kdf, aead }.to_string();
         Ok(held)
     }
 }
@@ -126,7 +126,7 @@ mod tests {
         let held = HeldSecret::decode(Attributes(&bytes)).unwrap();
         assert_eq!(held.generation, u64::MAX);
         assert_eq!(held.id, "0707070707070707");
-        assert_eq!(held.suite, "0020/0001/0001");
+        assert_eq!(held.suite, "x25519/hkdf-sha256/aes-128-gcm");
         assert!(!held.may_send);
         let without = NewSecret { prk: None, ..secret };
         assert!(!Attributes(&without.encode().into_bytes()).any(|a| a.unwrap().kind == attr::PRK));

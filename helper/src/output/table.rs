@@ -73,7 +73,7 @@ pub fn associations(list: &[AssociationInfo]) -> String {
             association.key_mode.clone(),
         ];
         if association.secrets.is_empty() {
-            rows.push(names.iter().cloned().chain(["-", "no secret yet", "-", "-"].map(str::to_owned)).collect());
+            rows.push(names.iter().cloned().chain(["-", "no secret yet", "-", "-", "-"].map(str::to_owned)).collect());
         }
         for secret in &association.secrets {
             let rest = [
@@ -81,6 +81,7 @@ pub fn associations(list: &[AssociationInfo]) -> String {
                 secret.state.clone(),
                 secret.highest_epoch.map_or("-".into(), |epoch| epoch.to_string()),
                 secret.id.clone(),
+                secret.suite.clone(),
             ];
             rows.push(names.iter().cloned().chain(rest).collect());
         }
@@ -94,6 +95,7 @@ pub fn associations(list: &[AssociationInfo]) -> String {
         ("state", false),
         ("epoch", true),
         ("secret", false),
+        ("suite", false),
     ];
     columns(&headings, &rows)
 }
@@ -236,6 +238,7 @@ mod tests {
     use crate::netlink::secret::HeldSecret;
     use crate::netlink::stats::Stats;
     use pdmv2_proto::flow_id::FlowId;
+    use pdmv2_proto::suite::Suite;
 
     fn octets(text: &str) -> [u8; 16] {
         text.parse::<Ipv6Addr>().unwrap().octets()
@@ -279,6 +282,7 @@ mod tests {
                     state: "send".into(),
                     id: "0011223344556677".into(),
                     highest_epoch: Some(0),
+                    suite: Suite::DEFAULT.to_string(),
                     ..HeldSecret::default()
                 }],
                 ..AssociationInfo::default()
@@ -293,8 +297,8 @@ mod tests {
     fn the_table() {
         let expected = "\
 Associations
-name  local    remote   keys by  generation  state  epoch  secret
-b     fd00::1  fd00::2  helper            1  send       0  0011223344556677
+name  local    remote   keys by  generation  state  epoch  secret            suite
+b     fd00::1  fd00::2  helper            1  send       0  0011223344556677  x25519/hkdf-sha256/aes-128-gcm
 
 Flows
 local            remote         proto   mechanism          out  in      lost  RTT ms  server ms  refused

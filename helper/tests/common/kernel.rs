@@ -14,6 +14,7 @@ use pdmv2::netlink::secret::{HeldSecret, NewSecret};
 use pdmv2::netlink::stats::Stats;
 use pdmv2::netlink::{Error, Kernel};
 use pdmv2::secret::Secret;
+use pdmv2_proto::suite::Suite;
 use rustix::io::Errno;
 
 /// What was done to the module, in order.
@@ -37,6 +38,8 @@ pub struct State {
     pub keys: Vec<(KeyName, FlowKey)>,
     pub prks: Vec<(u64, Option<Secret>)>,
     pub sent: HashSet<SecretId>,
+    /// Of each secret added.
+    pub suites: Vec<Suite>,
     ids: Vec<(u64, SecretId)>,
     /// association-set of this name fails.
     pub refuse: Option<String>,
@@ -169,6 +172,7 @@ impl Kernel for MemoryKernel {
             may_send,
             ..HeldSecret::default()
         });
+        state.suites.push(secret.suite);
         state.ids.push((secret.generation, secret.id));
         state.prks.push((secret.generation, secret.prk.clone()));
         state.log.push(Done::Add(secret.association.clone(), secret.generation));

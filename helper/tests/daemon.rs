@@ -6,6 +6,7 @@ mod common;
 
 use std::future::Future;
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use common::kernel::{Done, MemoryKernel};
@@ -19,8 +20,8 @@ use pdmv2::netlink::notice::Notice;
 use pdmv2_proto::flow_id::FlowId;
 use pdmv2_proto::suite::Suite;
 use pdmv2_proto::uapi::{Event, KeyDirection};
-use tokio::io::AsyncReadExt;
-use tokio::net::TcpListener;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
@@ -245,8 +246,9 @@ fn of_two_daemons_that_dial_each_other_both_end_on_one_generation() {
     run(async {
         let (one, port_1) = listener().await;
         let (two, port_2) = listener().await;
-        let a = start(1, config(1, 2, Some(port_2), ""), one, MemoryKernel::default());
-        let b = start(2, config(2, 1, Some(port_1), ""), two, MemoryKernel::default());
+        let kernel = "key-mode = \"kernel\"";
+        let a = start(1, config(1, 2, Some(port_2), kernel), one, MemoryKernel::default());
+        let b = start(2, config(2, 1, Some(port_1), kernel), two, MemoryKernel::default());
         let agree = || {
             let ours = a.kernel.sending("peer");
             ours.is_some() && ours == b.kernel.sending("peer")
@@ -254,6 +256,15 @@ fn of_two_daemons_that_dial_each_other_both_end_on_one_generation() {
         until("one generation", agree).await;
         sleep(Duration::from_secs(2)).await;
         until("still one generation", agree).await;
+        // And on one secret of it: of two negotiations that crossed, one installed nothing.
+        let generation = a.kernel.sending("peer").unwrap();
+        let prk = |host: &Running| {
+            let state = host.kernel.state();
+            let found: Vec<_> = state.prks.iter().filter(|(of, _)| *of == generation).cloned().collect();
+            assert_eq!(found.len(), 1);
+            found
+        };
+        assert_eq!(prk(&a), prk(&b));
     });
 }
 
@@ -501,6 +512,86 @@ fn a_stranger_gets_nothing_beyond_tls() {
         let _ = tcp.read_to_end(&mut received).await;
         assert!(received.len() <= 7, "{received:?}");
         assert_eq!(server.kernel.secrets("peer"), []);
+    });
+}
+
+/// What was added to a module so far.
+fn added(kernel: &MemoryKernel) -> Vec<Done> {
+    kernel.state().log.iter().filter(|done| matches!(done, Done::Add(..))).cloned().collect()
+}
+
+/// Somebody on the path records all that a client sends, and sends it again, byte for byte.
+#[test]
+fn a_whole_recorded_connection_replayed_installs_nothing() {
+    run(async {
+        let (one, _) = listener().await;
+        let (two, port) = listener().await;
+        let (path, path_port) = listener().await;
+        let recorded = Arc::new(Mutex::new(Vec::new()));
+        let record = Arc::clone(&recorded);
+        tokio::spawn(async move {
+            let (client, _) = path.accept().await.unwrap();
+            let (mut from_client, mut to_client) = client.into_split();
+            let server = TcpStream::connect(("::1", port)).await.unwrap();
+            let (mut from_server, mut to_server) = server.into_split();
+            tokio::spawn(async move { tokio::io::copy(&mut from_server, &mut to_client).await });
+            let mut buffer = [0; 4096];
+            while let Ok(len @ 1..) = from_client.read(&mut buffer).await {
+                record.lock().unwrap().extend_from_slice(&buffer[..len]);
+                to_server.write_all(&buffer[..len]).await.unwrap();
+            }
+        });
+        let server = start(2, config(2, 1, None, ""), two, MemoryKernel::default());
+        let client = start(1, config(1, 2, Some(path_port), ""), one, MemoryKernel::default());
+        both_send(&client, &server, 1).await;
+        let recorded = recorded.lock().unwrap().clone();
+        assert!(recorded.len() > 1000, "{}", recorded.len());
+
+        let mut again = TcpStream::connect(("::1", port)).await.unwrap();
+        again.write_all(&recorded).await.unwrap();
+        // The server ends it by itself: what was recorded belongs to other keys.
+        let mut answer = Vec::new();
+        let _ = timeout(Duration::from_secs(20), again.read_to_end(&mut answer)).await.expect("it is still open");
+        assert_eq!(added(&server.kernel), [Done::Add("peer".into(), 1)]);
+        assert_eq!(server.kernel.sending("peer"), Some(1));
+        // Nor does it end the session that there is.
+        assert_eq!((client.kernel.sending("peer"), added(&client.kernel).len()), (Some(1), 1));
+    });
+}
+
+/// Where the peer is dialled, somebody else answers, who knows this host's public key.
+#[test]
+fn an_impostor_at_the_peers_endpoint_gets_nothing() {
+    run(async {
+        let (one, _) = listener().await;
+        let (three, port) = listener().await;
+        let impostor = start(3, config(3, 1, None, ""), three, MemoryKernel::default());
+        let client = start(1, config(1, 2, Some(port), ""), one, MemoryKernel::default());
+        sleep(Duration::from_millis(1500)).await;
+        assert_eq!((added(&client.kernel), added(&impostor.kernel)), (vec![], vec![]));
+    });
+}
+
+/// "Prefixes come only from local configuration for that identity."
+#[test]
+fn a_peer_that_claims_prefixes_not_its_own_gets_no_keys_for_them() {
+    run(async {
+        let (one, _) = listener().await;
+        let (two, port) = listener().await;
+        let mut claiming = config(1, 2, Some(port), "");
+        claiming.peers[0].local = vec!["::/0".parse().unwrap()];
+        let server = start(2, config(2, 1, None, ""), two, MemoryKernel::default());
+        let client = start(1, claiming, one, MemoryKernel::default());
+        both_send(&client, &server, 1).await;
+        let known = server.kernel.state().associations[0].clone();
+        assert_eq!((known.remote, known.local), (vec!["fd00::1".parse().unwrap()], vec!["fd00::2".parse().unwrap()]));
+        for direction in [KeyDirection::Receive, KeyDirection::Send] {
+            server.told.send(Told::Acquire(acquire(flow(2, 9), direction, 1, 0))).await.unwrap();
+        }
+        server.told.send(Told::Acquire(acquire(flow(2, 1), KeyDirection::Receive, 1, 0))).await.unwrap();
+        until("the key of its own address", || !server.kernel.state().keys.is_empty()).await;
+        let keys: Vec<_> = server.kernel.state().keys.iter().map(|(name, _)| name.flow).collect();
+        assert_eq!(keys, [flow(2, 1)]);
     });
 }
 

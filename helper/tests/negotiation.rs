@@ -5,117 +5,12 @@
 
 mod common;
 
-use common::tls::{session, ClientExporter, ServerExporter, Session};
-use common::{key, public};
-use pdmv2::negotiate::message::{Message, Status, WireSuite};
-use pdmv2::negotiate::{suites, system_entropy, Client, Failure, Local, Negotiated, Reason, Role, Server, Step};
+use common::exchange::{client_local, edit, run, server_local, tampered, CLIENT, SERVER};
+use common::key;
+use common::tls::{session, ClientExporter, ServerExporter};
+use pdmv2::negotiate::message::{Message, Status};
+use pdmv2::negotiate::{suites, system_entropy, Client, Failure, Local, Reason, Role, Server, Step};
 use pdmv2_proto::suite::{Aead, Kdf, Kem, Suite};
-
-const CLIENT: u8 = 1;
-const SERVER: u8 = 2;
-
-/// What became of a negotiation.
-#[derive(Debug, Default)]
-struct Outcome {
-    client_installed: Option<Negotiated>,
-    server_installed: Option<Negotiated>,
-    server_activated: bool,
-    client_done: bool,
-    client_failure: Option<Failure>,
-    server_failure: Option<Failure>,
-    messages: Vec<Vec<u8>>,
-}
-
-fn client_local() -> Local {
-    Local { idle: 300, lifetime: 7200, ..Local::new(public(CLIENT), public(SERVER)) }
-}
-
-fn server_local() -> Local {
-    Local { idle: 900, ..Local::new(public(SERVER), public(CLIENT)) }
-}
-
-/// Runs a negotiation; `tamper` sees each message with its place in the exchange, from 1, and may change it.
-fn run(
-    client: Local,
-    server: Local,
-    client_tls: &Session,
-    server_tls: &Session,
-    mut tamper: impl FnMut(usize, Vec<u8>) -> Vec<u8>,
-) -> Outcome {
-    let (client_tls, server_tls) = (ClientExporter(&client_tls.client), ServerExporter(&server_tls.server));
-    let mut rng = system_entropy();
-    let mut outcome = Outcome::default();
-    let (mut client, m1) = Client::start(client, &mut rng);
-    let mut server = Server::new(server);
-    let (mut to_server, mut to_client) = (vec![m1], Vec::new());
-    while !to_server.is_empty() || !to_client.is_empty() {
-        for message in std::mem::take(&mut to_server) {
-            let message = tamper(outcome.messages.len() + 1, message);
-            outcome.messages.push(message.clone());
-            match server.receive(&message, &server_tls, &mut rng) {
-                Ok(Step::Send(answer)) => to_client.push(answer),
-                Ok(Step::Install(negotiated)) => {
-                    outcome.server_installed = Some(*negotiated);
-                    to_client.push(server.installed().unwrap());
-                }
-                Ok(Step::Activate(answer)) => {
-                    outcome.server_activated = true;
-                    to_client.push(answer);
-                }
-                Ok(Step::Done) => unreachable!(),
-                Err(failure) => {
-                    outcome.server_failure = Some(failure);
-                    to_client.extend(Server::refusal(failure));
-                }
-            }
-        }
-        for message in std::mem::take(&mut to_client) {
-            let message = tamper(outcome.messages.len() + 1, message);
-            outcome.messages.push(message.clone());
-            match client.receive(&message, &client_tls, &mut rng) {
-                Ok(Step::Send(answer)) => to_server.push(answer),
-                Ok(Step::Install(negotiated)) => {
-                    outcome.client_installed = Some(*negotiated);
-                    to_server.push(client.installed().unwrap());
-                }
-                Ok(Step::Activate(_)) => unreachable!(),
-                Ok(Step::Done) => outcome.client_done = true,
-                Err(failure) => outcome.client_failure = Some(failure),
-            }
-        }
-    }
-    outcome
-}
-
-fn tampered(tamper: impl FnMut(usize, Vec<u8>) -> Vec<u8>) -> Outcome {
-    let tls = session(&key(CLIENT), &key(SERVER));
-    run(client_local(), server_local(), &tls, &tls, tamper)
-}
-
-/// Changes one message by its decoded form.
-fn edit(place: usize, change: impl Fn(&mut Message)) -> impl FnMut(usize, Vec<u8>) -> Vec<u8> {
-    move |at, bytes| {
-        if at != place {
-            return bytes;
-        }
-        let mut message = Message::decode(&bytes).unwrap();
-        change(&mut message);
-        message.encode()
-    }
-}
-
-impl Outcome {
-    /// Neither end may install anything.
-    fn installs_nothing(&self) -> &Self {
-        assert!(self.client_installed.is_none() && self.server_installed.is_none(), "{self:?}");
-        assert!(!self.server_activated && !self.client_done, "{self:?}");
-        self
-    }
-
-    fn fails(&self, client: Option<Failure>, server: Option<Failure>) {
-        assert_eq!((self.client_failure, self.server_failure), (client, server));
-    }
-}
 
 #[test]
 fn both_ends_hold_the_same_secret() {
@@ -206,39 +101,6 @@ fn generation_is_one_more_than_the_last_known_to_either() {
     let client = Local { last_generation: u64::MAX, ..client_local() };
     let outcome = run(client, server_local(), &tls, &tls, |_, message| message);
     outcome.installs_nothing().fails(Some(Failure::Refused(Reason::Bounds)), Some(Failure::Bounds("generation")));
-}
-
-#[test]
-fn a_relay_to_another_session_fails_when_m3_opens() {
-    let (one, two) = (session(&key(CLIENT), &key(SERVER)), session(&key(CLIENT), &key(SERVER)));
-    let outcome = run(client_local(), server_local(), &one, &two, |_, message| message);
-    outcome.installs_nothing().fails(Some(Failure::Refused(Reason::NotOpened)), Some(Failure::NotOpened));
-}
-
-#[test]
-fn another_identity_than_the_one_meant_fails_when_m3_opens() {
-    let tls = session(&key(CLIENT), &key(SERVER));
-    for (client, server) in [
-        (Local { peer: public(3), ..client_local() }, server_local()),
-        (client_local(), Local { peer: public(3), ..server_local() }),
-        (Local { identity: public(SERVER), peer: public(CLIENT), ..client_local() }, server_local()),
-    ] {
-        let outcome = run(client, server, &tls, &tls, |_, message| message);
-        outcome.installs_nothing().fails(Some(Failure::Refused(Reason::NotOpened)), Some(Failure::NotOpened));
-    }
-}
-
-#[test]
-fn removing_the_best_suite_from_an_offer_fails_when_m3_opens() {
-    let tls = session(&key(CLIENT), &key(SERVER));
-    let best = Suite { kem: 0x647a, ..Suite::DEFAULT };
-    let client = Local { suites: vec![best, Suite::DEFAULT], ..client_local() };
-    let remove = edit(1, |message| {
-        let Message::Offer(offer) = message else { panic!() };
-        assert_eq!(offer.suites.remove(0), WireSuite::from(best));
-    });
-    let outcome = run(client, server_local(), &tls, &tls, remove);
-    outcome.installs_nothing().fails(Some(Failure::Refused(Reason::NotOpened)), Some(Failure::NotOpened));
 }
 
 #[test]
@@ -351,13 +213,6 @@ fn without_a_common_suite_m4_says_so() {
     let client = Local { suites: vec![Suite { kem: 0xfffe, ..Suite::DEFAULT }], ..client_local() };
     let outcome = run(client, server_local(), &tls, &tls, |_, message| message);
     outcome.installs_nothing().fails(Some(Failure::Refused(Reason::NoCommonSuite)), Some(Failure::NoCommonSuite));
-}
-
-#[test]
-fn a_replayed_m3_does_not_open() {
-    let old = tampered(|_, message| message).messages[2].clone();
-    let outcome = tampered(move |at, message| if at == 3 { old.clone() } else { message });
-    outcome.installs_nothing().fails(Some(Failure::Refused(Reason::NotOpened)), Some(Failure::NotOpened));
 }
 
 #[test]

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 
-//! What several tests need: a module in memory, TLS sessions in memory, and keys.
+//! What several tests need: a module in memory, TLS sessions and negotiations in memory, and keys.
 #![allow(dead_code)]
 
+pub mod exchange;
 pub mod kernel;
 pub mod tls;
 

@@ -32,12 +32,17 @@ pub(crate) struct Outstanding {
 }
 
 impl Outstanding {
+    /// Whether this key was asked for, and it is too early to ask again.
+    pub(crate) fn waits_for(&self, name: KeyName, now: u64) -> bool {
+        self.wanted == Some(name) && now < self.again_at
+    }
+
     /// Whether to ask for this key now.
     pub(crate) fn asks(&mut self, name: KeyName, now: u64) -> bool {
         if self.wanted != Some(name) {
             *self = Self { wanted: Some(name), again_at: now, interval: FIRST_INTERVAL };
         }
-        if now < self.again_at {
+        if self.waits_for(name, now) {
             return false;
         }
         self.again_at = now.saturating_add(self.interval);

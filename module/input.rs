@@ -391,10 +391,11 @@ impl Arrived<'_> {
         Ok(Accepted { authenticated: true })
     }
 
-    /// Whether a key that is not held may be tried or asked for. Strangers share a budget of their own, so that a flood of
+    /// Whether a key that is not held may be tried, or asked for and waited for. Strangers share a budget of their own, so that a flood of
     /// them takes nothing from live flows.
-    fn may_attempt(&self, protection: &mut Protection, attempt: &Attempt<'_>) -> bool {
-        protection.may_attempt(self.now) && (!attempt.stranger || self.namespace.may_serve_stranger(self.now))
+    fn may_attempt(&self, protection: &mut Protection, attempt: &Attempt<'_>, name: KeyName) -> bool {
+        protection.waits_for(name, self.now)
+            || protection.may_attempt(self.now) && (!attempt.stranger || self.namespace.may_serve_stranger(self.now))
     }
 
     /// Opens an option of profile `v2`, which names its epoch.
@@ -431,7 +432,7 @@ impl Arrived<'_> {
                 Err(reason) if checks == 0 => return Err(reason),
                 _ => return Err(Refusal::Authentication),
             };
-            if !self.may_attempt(protection, attempt) {
+            if !self.may_attempt(protection, attempt, name) {
                 return Err(Refusal::Rate);
             }
             let Attempt { association, stranger, payer, .. } = *attempt;
@@ -488,7 +489,7 @@ impl Arrived<'_> {
             if waits {
                 continue;
             }
-            if !self.may_attempt(protection, attempt) {
+            if !self.may_attempt(protection, attempt, name) {
                 // A flood of forgeries has the flow look far ahead: it failed under the key that was tried.
                 let far = protection.search().looks_ahead()
                     && standing.current.is_some_and(|current| current.generation == name.generation);

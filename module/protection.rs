@@ -220,6 +220,11 @@ impl Protection {
         &mut self.receiver.search
     }
 
+    /// Whether a receive key was asked for, so that to want it once more is no other attempt.
+    pub(crate) fn waits_for(&self, name: KeyName, now: u64) -> bool {
+        self.in_use.as_deref().is_some_and(|in_use| in_use.asked_receive.waits_for(name, now))
+    }
+
     /// Whether an attempt at a receive key not held is within the flow's budget.
     pub(crate) fn may_attempt(&mut self, now: u64) -> bool {
         self.receiver.may_attempt(now)

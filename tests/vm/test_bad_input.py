@@ -287,6 +287,16 @@ def test_attempts_of_strangers_are_limited(pair):
         consistent(measuring.server)
 
 
+def test_options_that_wait_for_a_key_use_up_no_attempts(pair):
+    """A key that was asked for and is slow to come costs one attempt, however many options want it meanwhile."""
+    with Measuring(pair, mode="helper") as measuring, Target(pair, measuring.server) as target:
+        measuring.responders[1].close()
+        with Crafted(pair, measuring.secrets[1]) as crafted:
+            for _ in range(40):
+                assert target.delivered(crafted.send(alone(crafted.sealed())))
+        assert target.counted()[2] == {"no-key": 40}
+
+
 def test_an_option_without_association_is_refused(pair):
     with Measuring(pair) as measuring, Target(pair, measuring.server) as target:
         measuring.server.association_del()

@@ -384,7 +384,8 @@ impl Arrived<'_> {
                 ..Notice::of(Event::Authenticated)
             });
         }
-        let sealed = Some((association.name.as_str(), name.generation));
+        // Told by tracepoints alone.
+        let sealed = trace::option_rx_is_on().then(|| (association.name.as_str(), name.generation));
         let said = trace::Said { epoch: name.epoch, psntp: psn, global_ptr, echo, sealed };
         // The window has refused replays; a PSN seen before under another key is measured as the duplicate it looks like.
         let _ = self.measure(flow, &said, Mechanism::V2Encrypted, notices);

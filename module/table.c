@@ -9,10 +9,11 @@
 static u64 pdmv2_table_key[PDMV2_KEY_WORDS + 1] __read_mostly;
 
 /*
- * NH (RFC 4418 section 5.2) over words of 64 bits: whoever does not know the key finds two 5-tuples of one hash with a
- * chance of 2^-64, whatever he chooses them by. It is a fifth of SipHash's work, and runs twice for each packet. The seed,
- * which the table changes when chains grow long, only decides which bucket a hash falls into; the multipliers, those of
- * MurmurHash3's finalizer, spread every bit of it over the bucket's number.
+ * NH (RFC 4418 section 5.2) over words of 64 bits: whoever does not know the key finds two 5-tuples of one sum with a
+ * chance of 2^-64, whatever he chooses them by; what is left of the sum here makes it about that of any two numbers of 32
+ * bits. It is a fifth of SipHash's work, and runs twice for each packet. The seed, which the table changes when chains grow
+ * long, only decides which bucket a sum falls into; the multipliers, those of MurmurHash3's finalizer, spread every bit of
+ * it over the bucket's number.
  */
 static __always_inline u32 pdmv2_key_hash(const void *data, u32 len, u32 seed)
 {

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only OR MIT
 """What every test in the VM has at hand; and what every one must leave behind: nothing."""
 
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -12,7 +13,8 @@ for directory in ("lib", "vectors"):
 import module  # noqa: E402
 import namespaces  # noqa: E402
 import pytest  # noqa: E402
-from hosts import PATIENCE, TOP, Pair, Routed, run  # noqa: E402
+from helper import Helper  # noqa: E402
+from hosts import CLIENT, PATIENCE, SERVER, TOP, Pair, Routed, run  # noqa: E402
 
 # The kernel is the debug kernel (scripts/vm says so).
 WATCHED = bool(os.environ.get("PDMV2_WATCHED"))
@@ -78,6 +80,16 @@ def routed(loaded):
         module.load()
     with Routed() as hosts:
         yield hosts
+
+
+@pytest.fixture
+def helpers(pair, results):
+    """The helper of each host; ended at the end."""
+    with contextlib.ExitStack() as stack:
+        made = [Helper(h, results(f"-{h.name}"), a) for h, a in zip(pair.hosts, (CLIENT, SERVER), strict=True)]
+        for helper in made:
+            stack.callback(helper.close)
+        yield made
 
 
 @pytest.fixture(autouse=True)

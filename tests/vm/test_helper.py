@@ -2,7 +2,6 @@
 """The helper and the module together: negotiation, key log, restarts, refusals, and that no secret is told."""
 
 import base64
-import contextlib
 import re
 import signal
 import time
@@ -18,15 +17,6 @@ from measuring import MODES
 from test_plain import mixed_traffic
 
 HELPER_PORT = 4480
-
-
-@pytest.fixture
-def helpers(pair, results):
-    with contextlib.ExitStack() as stack:
-        made = [Helper(h, results(f"-{h.name}"), a) for h, a in zip(pair.hosts, (CLIENT, SERVER), strict=True)]
-        for helper in made:
-            stack.callback(helper.close)
-        yield made
 
 
 def start(helpers, mode="helper"):

@@ -14,7 +14,7 @@ import traffic
 from capture import UDP, read_pcap
 from craft import Crafted, alone
 from family import Family
-from helper import Helper, negotiated
+from helper import negotiated
 from hosts import CLIENT, LINK, SERVER, Capture, wait_until
 from measuring import MODES, Measuring, new_secret
 from test_bad_input import Target
@@ -346,15 +346,6 @@ def test_two_secrets_overlap_under_traffic(pair, results, mode):
         # A first packet under each new secret asks for its keys.
         assert set().union(*last) <= {"no-key"} and set().union(*skipped) <= {"no-key"}
         assert max(sum(counts.values()) for counts in (*last, *skipped)) <= 12
-
-
-@pytest.fixture
-def helpers(pair, results):
-    with contextlib.ExitStack() as stack:
-        made = [Helper(h, results(f"-{h.name}"), a) for h, a in zip(pair.hosts, (CLIENT, SERVER), strict=True)]
-        for helper in made:
-            stack.callback(helper.close)
-        yield made
 
 
 RULES = '[[rule]]\nprotocol = "udp"\nsend = "v2-encrypted"\nexpiry = 0\n'

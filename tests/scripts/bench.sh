@@ -10,7 +10,8 @@ check "it counts, and makes a profile" "$TOP/scripts/bench" --kernel stock --out
 # json CODE: true of the results, `rows` by name.
 json() { python3 -c 'import json, sys; rows = {row["name"]: row for row in json.load(open(sys.argv[1]))["rows"]}; sys.exit(not eval(sys.argv[2]))' "$out/results.json" "$1"; }
 check "a packet costs thousands of instructions" json '1000 < rows["nothing"]["packet"] < 100000'
-check "less than one in a hundred more where no policy is set" json '0 <= rows["loaded"]["adds"] < rows["nothing"]["packet"] / 100'
+# Less by a few, too: what runs beside the packets is not the same number twice.
+check "less than one in a hundred more where no policy is set" json 'abs(rows["loaded"]["adds"]) < rows["nothing"]["packet"] / 100'
 check "and more where it is measured" json 'rows["v2"]["adds"] > 500'
 check "the table has a line for each" sh -c '[ "$(grep -c "^| .*[0-9] |" "$1/table.md")" = 3 ]' - "$out"
 check "the profile adds up to the row" sh -c '

@@ -7,7 +7,7 @@ import time
 import helper
 import pytest
 import traffic
-from capture import ICMPV6, UDP
+from capture import UDP
 from family import Family, error_of, prefix, rule
 from hosts import CLIENT, SERVER, wait_until
 from measuring import Measuring
@@ -99,9 +99,14 @@ def test_limits_belong_to_the_namespace(pair):
 
 def test_a_limit_changes_alone(pair):
     """Neither the rules change, nor what they counted, nor any other limit, nor the flows; with rules and without."""
-    with Measuring(pair, "v2", rules=[rule("pdm", protocol=6), rule("v2", sample=2)]) as measuring:
+    udp = rule("v2", protocol=UDP, sample=2)
+    with (
+        Measuring(pair, "v2", rules=[rule("pdm", protocol=6), udp]) as measuring,
+        traffic.UdpEcho(pair.server),
+        pair.client.udp() as sock,
+    ):
         client, rules = measuring.client, lambda: client.policy_get()["rule"]
-        assert traffic.ping(pair.client, SERVER, 4) == 4
+        assert traffic.udp_exchange(pair.client, SERVER, 4, sock=sock) == 4
         before, flows = rules(), client.flows()
         assert hits(client) == [0, 4]
         for name, value in SET.items():
@@ -114,8 +119,8 @@ def test_a_limit_changes_alone(pair):
         client.limits_set()
         assert limits_of(client) == SET and [f["id"] for f in client.flows()] == [f["id"] for f in flows]
         # In force: the rule, and a limit.
-        assert traffic.ping(pair.client, SERVER, 4) == 4
-        assert hits(client) == [0, 8] and client.flow(ICMPV6)["options-out"] == 4
+        assert traffic.udp_exchange(pair.client, SERVER, 4, sock=sock) == 4
+        assert hits(client) == [0, 8] and client.flow(UDP)["options-out"] == 4
         traffic.udp_spray(pair.client, SERVER, 2 * SET["flows-max"])
         assert client.stats()["flows"] == SET["flows-max"]
         # What is no limit, and what is out of bounds, changes nothing.

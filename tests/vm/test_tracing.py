@@ -216,7 +216,9 @@ def test_bpftrace_counts_and_makes_histograms(pair):
     """"... and bpftrace" """
     mount()
     # Without the kernel's own headers in their usual place, bpftrace is told where they are.
-    environment = os.environ | {"BPFTRACE_KERNEL_SOURCE": os.environ["KDIR"]}
+    built = Path(os.environ["KDIR"])
+    source = built / "source" if (built / "source").exists() else built
+    environment = os.environ | {"BPFTRACE_KERNEL_SOURCE": str(source), "BPFTRACE_KERNEL_BUILD": str(built)}
     with Measuring(pair) as measuring:
         ping = f"/usr/bin/ping -c 4 -i 0.2 {SERVER}"
         said = pair.client.run("bpftrace", "-f", "json", "-e", PROGRAM, "-c", ping, env=environment)

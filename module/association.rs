@@ -82,6 +82,8 @@ pub(crate) struct Association {
     pub(crate) peer_idle: u32,
     /// When epochs end before their PSNs are used up.
     pub(crate) epochs: EpochEnd,
+    /// Options sealed under a secret after which another is asked for; 0 for any number.
+    pub(crate) renew_packets: u64,
     /// Its secrets.
     pub(crate) secrets: Arc<Secrets>,
 }

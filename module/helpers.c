@@ -380,6 +380,17 @@ int pdmv2_counters_init(struct pdmv2_counters *counters)
 	return counters->own ? 0 : -ENOMEM;
 }
 
+int pdmv2_count_init(struct pdmv2_counters *counter)
+{
+	counter->own = alloc_percpu_gfp(u64, GFP_KERNEL_ACCOUNT);
+	return counter->own ? 0 : -ENOMEM;
+}
+
+void pdmv2_count_one(const struct pdmv2_counters *counter, u64 n)
+{
+	this_cpu_add(counter->own[0], n);
+}
+
 void pdmv2_counters_free(struct pdmv2_counters *counters)
 {
 	free_percpu(counters->own);

@@ -269,7 +269,7 @@ impl Namespace {
             let Some(association) = association else { return };
             index += 1;
             if let Some(secret) = association.secrets.sending() {
-                if let Some(event) = secret.notice(now) {
+                if let Some(event) = secret.notice(association.renew_packets, now) {
                     let (association, generation) = (Some(association.clone()), Some(secret.generation));
                     Notice { association, generation, ..Notice::of(event) }.tell(self, now);
                 }

@@ -400,6 +400,7 @@ impl<'a> Look<'a> {
         let interior = V2Interior { global_ptr, echo: said.echo }.emit();
         let key = flow.protection().and_then(|p| p.key_of_epoch(u32::from(epoch))).ok_or(Skip::NoKey)?;
         let sealed = key.seal(stamp.psn, &clear.aad(option_type()), &interior).map_err(|_| Skip::NoKey)?;
+        flow.protection().inspect(|p| p.sealed_one());
         Ok((clear.emit(), sealed))
     }
 
@@ -422,6 +423,7 @@ impl<'a> Look<'a> {
         let interior = KriInterior { global_ptr, psntp, echo: said.echo }.emit();
         let key = flow.protection().and_then(|p| p.key_of_epoch(kri)).ok_or(Skip::NoKey)?;
         let sealed = key.seal(stamp.random, &clear.aad(option_type()), &interior).map_err(|_| Skip::NoKey)?;
+        flow.protection().inspect(|p| p.sealed_one());
         Ok((clear.emit(), sealed))
     }
 }

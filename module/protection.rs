@@ -14,7 +14,7 @@ use crate::proto::flow_id::FlowId;
 use crate::proto::kri::{KriCounter, KriStamp};
 use crate::proto::kri_receive::KriSearch;
 use crate::proto::psn::SendCounter;
-use crate::proto::receive::{last_epoch, KeyName, Keys, Others, Receiver};
+use crate::proto::receive::{KeyName, Keys, Others, Receiver};
 use crate::proto::uapi::{KeyDirection, Profile, Skip};
 use crate::secret::{Floor, Secret};
 use crate::sys::random;
@@ -286,7 +286,7 @@ impl Protection {
         if steps {
             sending.step(counter);
         }
-        let Some(epoch) = sending.epoch(counter) else {
+        let Some(epoch) = sending.epoch(counter).filter(|epoch| *epoch <= sending.secret.epochs().1) else {
             sending.secret.exhausted();
             return Err(Skip::Exhausted);
         };
@@ -356,7 +356,7 @@ impl Protection {
     /// The epoch ends soon: asks for the key of the next one, if it has to be asked for and is not held.
     fn ask_ahead(&mut self, epoch: u32, id: &FlowId, now: u64, payer: Payer<'_>, questions: &mut Questions) {
         let Some(sending) = self.sending.as_ref().filter(|s| !s.secret.derives()) else { return };
-        let (generation, last) = (sending.secret.generation, last_epoch(sending.secret.profile));
+        let (generation, (_, last)) = (sending.secret.generation, sending.secret.epochs());
         let Some(next) = epoch.checked_add(1).filter(|next| *next <= last) else { return };
         let Some(association) = self.association.clone() else { return };
         let Ok(in_use) = self.in_use(payer) else { return };
@@ -385,6 +385,13 @@ impl Protection {
     pub(crate) fn key_of_epoch(&self, epoch: u32) -> Option<&FlowKey> {
         let (held, key) = self.sending.as_ref()?.key.as_ref()?;
         (*held == epoch).then_some(key)
+    }
+
+    /// Counts an option that was sealed under the secret sent under.
+    pub(crate) fn sealed_one(&self) {
+        if let Some(sending) = &self.sending {
+            sending.secret.sealed_one();
+        }
     }
 
     /// Holds a sending key that the helper installed, if it is for the epoch the flow is in or the next one. One that is

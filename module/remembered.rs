@@ -24,6 +24,8 @@ const USER_MOST: usize = FOREIGN_MOST / 8;
 struct SentUnder {
     id: [u8; SECRET_ID_LEN],
     from: Prefix,
+    /// The highest epoch it may have been sent in; a later one may be.
+    last: u32,
     /// Whose share it fills; `None` in the initial user namespace.
     user: Option<u32>,
 }
@@ -48,25 +50,42 @@ pub(crate) fn forget() {
     *REMEMBERED.lock() = KVVec::new();
 }
 
-/// Whether this secret was sent under from any of these addresses. The list is sorted by identifier.
-fn overlaps(remembered: &[SentUnder], id: &[u8; SECRET_ID_LEN], from: &[Prefix]) -> bool {
+/// Where a secret is in the list, which is sorted by identifier.
+fn entries<'a>(remembered: &'a mut [SentUnder], id: &[u8; SECRET_ID_LEN]) -> &'a mut [SentUnder] {
     let first = remembered.partition_point(|r| r.id < *id);
-    let same = remembered.iter().skip(first).take_while(|r| r.id == *id);
-    same.into_iter().any(|r| from.iter().any(|prefix| prefix.overlaps(&r.from)))
+    let same = remembered.get_mut(first..).unwrap_or_default();
+    let count = same.partition_point(|r| r.id == *id);
+    same.get_mut(..count).unwrap_or_default()
 }
 
-/// Whether this secret was sent under from any of these addresses since the module was loaded.
-pub(crate) fn was_sent_under(id: &[u8; SECRET_ID_LEN], from: &[Prefix]) -> bool {
-    overlaps(&REMEMBERED.lock(), id, from)
+/// Whether this secret was sent under from any of these addresses, in an epoch that is not below `first`.
+fn overlaps(entries: &[SentUnder], from: &[Prefix], first: u32) -> bool {
+    entries.iter().any(|r| r.last >= first && from.iter().any(|prefix| prefix.overlaps(&r.from)))
 }
 
-/// Remembers until unload that this secret is sent under from these addresses, on behalf of a user of another user
-/// namespace than the initial one if there is one. Fails if it was before, in whatever namespace (EALREADY), if the user's
-/// share is full (EDQUOT), or if no more can be remembered (ENOSPC).
-pub(crate) fn remember(id: &[u8; SECRET_ID_LEN], from: &[Prefix], user: Option<u32>) -> Result {
+/// Whether this secret may have been sent under from any of these addresses, from an epoch on, since the module was loaded.
+pub(crate) fn was_sent_under(id: &[u8; SECRET_ID_LEN], from: &[Prefix], first: u32) -> bool {
+    overlaps(entries(&mut REMEMBERED.lock(), id), from, first)
+}
+
+/// Remembers until unload that this secret is sent under from these addresses, in epochs `first` to `last`, on behalf of a
+/// user of another user namespace than the initial one if there is one. Fails if it may have been in any of these or later,
+/// in whatever namespace (EALREADY), if the user's share is full (EDQUOT), or if no more can be remembered (ENOSPC).
+pub(crate) fn remember(
+    id: &[u8; SECRET_ID_LEN],
+    from: &[Prefix],
+    (first, last): (u32, u32),
+    user: Option<u32>,
+) -> Result {
     let mut remembered = REMEMBERED.lock();
-    if overlaps(&remembered, id, from) {
+    let held = entries(&mut remembered, id);
+    if overlaps(held, from, first) {
         return Err(errno::ealready());
+    }
+    // In later epochs from the same addresses: that takes no more room.
+    if from.iter().all(|prefix| held.iter().any(|r| r.from == *prefix)) {
+        held.iter_mut().filter(|r| from.contains(&r.from)).for_each(|r| r.last = last);
+        return Ok(());
     }
     let fits = |held: usize, most: usize| held.saturating_add(from.len()) <= most;
     if user.is_some() {
@@ -88,11 +107,23 @@ pub(crate) fn remember(id: &[u8; SECRET_ID_LEN], from: &[Prefix], user: Option<u
     remembered.reserve(from.len(), GFP_KERNEL)?;
     let place = remembered.partition_point(|r| r.id < *id);
     for prefix in from {
-        remembered.push_within_capacity(SentUnder { id: *id, from: *prefix, user }).map_err(|_| ENOMEM)?;
+        remembered.push_within_capacity(SentUnder { id: *id, from: *prefix, last, user }).map_err(|_| ENOMEM)?;
     }
     // What was added stands at the end: it goes to its place in one move.
     if let Some(behind) = remembered.get_mut(place..) {
         behind.rotate_right(from.len().min(behind.len()));
     }
+    Ok(())
+}
+
+/// Remembers that a secret that is sent under from these addresses, up to now in epochs up to `before`, may be in further
+/// ones, up to `last`. Fails if it may have been in any of these already, as in another namespace (EALREADY).
+pub(crate) fn extend(id: &[u8; SECRET_ID_LEN], from: &[Prefix], before: u32, last: u32) -> Result {
+    let mut remembered = REMEMBERED.lock();
+    let held = entries(&mut remembered, id);
+    if overlaps(held, from, before.saturating_add(1)) {
+        return Err(errno::ealready());
+    }
+    held.iter_mut().filter(|r| from.contains(&r.from)).for_each(|r| r.last = r.last.max(last));
     Ok(())
 }

@@ -10,7 +10,8 @@ use crate::proto::prefix::Prefix;
 use crate::proto::receive::last_epoch;
 use crate::proto::suite::Suite;
 use crate::proto::uapi::{Event, Profile, SecretState, SECRET_ID_LEN};
-use crate::remembered::remember;
+use crate::remembered::{extend, remember};
+use crate::sys::counters::CpuCount;
 use crate::sys::errno;
 use crate::sys::hash::HashKey;
 use crate::sys::hmac::Prk;
@@ -26,6 +27,10 @@ const FLOORS: usize = 1024;
 const AGE_DIVISOR: u64 = 2048;
 /// How often it is told that a secret runs out of epochs, ns.
 const TELL_AGAIN: u64 = 5 * SECOND;
+/// "... or when the projected rate leaves under two minutes", ns.
+const TOO_SOON: u64 = 120 * SECOND;
+/// Least time that a rate is taken over, ns.
+const RATE_OVER: u64 = SECOND;
 /// Which of a secret's floors a flow falls on.
 #[derive(Clone, Copy)]
 pub(crate) struct Floor(u16);
@@ -47,7 +52,14 @@ pub(crate) struct Secret {
     prk: Option<KBox<Prk>>,
     hash: HashKey,
     floors: KVec<Atomic<u32>>,
+    /// The epochs, or Kri, that may be sent in: the first and, for now, the last.
+    first_epoch: u32,
+    last_epoch: Atomic<u32>,
     highest_epoch: Atomic<u32>,
+    sealed: CpuCount,
+    /// The highest epoch when it was looked at last, and when that was.
+    seen_epoch: Atomic<u32>,
+    seen_at: Atomic<u64>,
     first_authenticated: AtomicFlag,
     exhausted: AtomicFlag,
     /// What was told last, an [`Event`], and when.
@@ -56,19 +68,22 @@ pub(crate) struct Secret {
 }
 
 impl Secret {
-    /// A secret that nothing was sent under yet.
+    /// A secret that nothing was sent under yet, to be sent under in `epochs`, the first and the last, or in all.
+    #[allow(clippy::too_many_arguments)]
     pub(crate) fn new(
         generation: u64,
         id: [u8; SECRET_ID_LEN],
         suite: Suite,
         profile: Profile,
+        epochs: Option<(u32, u32)>,
         lifetime: u32,
         prk: Option<KBox<Prk>>,
         now: u64,
     ) -> Result<Arc<Self>> {
         let mut floors = KVec::with_capacity(FLOORS, GFP_KERNEL_ACCOUNT)?;
+        let (first_epoch, last) = epochs.unwrap_or((0, last_epoch(profile)));
         for _ in 0..FLOORS {
-            floors.push(Atomic::new(0), GFP_KERNEL_ACCOUNT)?;
+            floors.push(Atomic::new(first_epoch), GFP_KERNEL_ACCOUNT)?;
         }
         let secret = Self {
             generation,
@@ -80,7 +95,12 @@ impl Secret {
             prk,
             hash: HashKey::random(),
             floors,
-            highest_epoch: Atomic::new(0),
+            first_epoch,
+            last_epoch: Atomic::new(last),
+            highest_epoch: Atomic::new(first_epoch),
+            sealed: CpuCount::new()?,
+            seen_epoch: Atomic::new(first_epoch),
+            seen_at: Atomic::new(0),
             first_authenticated: AtomicFlag::new(true),
             exhausted: AtomicFlag::new(false),
             told: Atomic::new(u32::MAX),
@@ -138,12 +158,58 @@ impl Secret {
         self.exhausted.store(true, Relaxed);
     }
 
-    /// What the helper should be told again, as messages may be lost: that epochs are used up, or half of them are.
-    pub(crate) fn notice(&self, now: u64) -> Option<Event> {
+    /// Counts an option that was sealed under it.
+    pub(crate) fn sealed_one(&self) {
+        self.sealed.add(1);
+    }
+
+    /// Options sealed under it.
+    pub(crate) fn options_out(&self) -> u64 {
+        self.sealed.get()
+    }
+
+    /// The epochs, or Kri, that may be sent in: the first and the last.
+    pub(crate) fn epochs(&self) -> (u32, u32) {
+        (self.first_epoch, self.last_epoch.load(Relaxed))
+    }
+
+    /// Whether it may be sent under in some epochs only.
+    pub(crate) fn is_leased(&self) -> bool {
+        self.epochs() != (0, last_epoch(self.profile))
+    }
+
+    /// Lets it be sent under in further epochs.
+    fn extend(&self, last: u32) {
+        self.last_epoch.store(last, Relaxed);
+        self.exhausted.store(false, Relaxed);
+    }
+
+    /// Whether epochs run low: "at half the epochs (or when the projected rate leaves under two minutes)"; of those that it
+    /// may be sent in for now, at three quarters.
+    fn runs_low(&self, now: u64) -> bool {
+        let (highest, (first, last)) = (self.highest_epoch(), self.epochs());
+        let enough = if self.is_leased() { first + (last - first) / 4 * 3 } else { last / 2 };
+        let (seen, since) = (self.seen_epoch.load(Relaxed), now.saturating_sub(self.seen_at.load(Relaxed)));
+        if since < RATE_OVER {
+            return highest >= enough;
+        }
+        let first_look = self.seen_at.xchg(now, Relaxed) == 0;
+        self.seen_epoch.store(highest, Relaxed);
+        let used = if first_look { 0 } else { u64::from(highest.saturating_sub(seen)) };
+        let left = u64::from(last.saturating_sub(highest));
+        highest >= enough || left.saturating_mul(since) < used.saturating_mul(TOO_SOON)
+    }
+
+    /// What the helper should be told again, as messages may be lost: that epochs are used up or run low, or that as many
+    /// options as `most` (0 for any number) were sealed.
+    pub(crate) fn notice(&self, most: u64, now: u64) -> Option<Event> {
+        let low = self.runs_low(now);
         let event = if self.exhausted.load(Relaxed) {
             Event::Exhausted
-        } else if self.highest_epoch() >= last_epoch(self.profile) / 2 {
+        } else if low {
             Event::EpochsLow
+        } else if most != 0 && self.options_out() >= most {
+            Event::PacketsReached
         } else {
             return None;
         };
@@ -266,7 +332,12 @@ impl Secrets {
         match chosen.state {
             SecretState::Send => return Ok(()),
             SecretState::Retired => return Err(errno::ealready()),
-            SecretState::Receive => remember(&chosen.secret.id, from, user)?,
+            SecretState::Receive => {
+                // What is not leased is never sent under again, in whatever epoch.
+                let (first, last) = chosen.secret.epochs();
+                let last = if chosen.secret.is_leased() { last } else { u32::MAX };
+                remember(&chosen.secret.id, from, (first, last), user)?;
+            }
         }
         let mut held = self.held.lock();
         // Remembering sleeps: the secret may have been retired or have ended meanwhile.
@@ -278,6 +349,24 @@ impl Secrets {
             h.state = if h.secret.generation == generation { SecretState::Send } else { SecretState::Retired };
         }
         self.publish(&held);
+        Ok(())
+    }
+
+    /// Lets a generation be sent under in further epochs, from these addresses.
+    pub(crate) fn extend(&self, generation: u64, last: u32, from: &[Prefix]) -> Result {
+        let held = self.get(generation).ok_or(ENOENT)?;
+        if held.state == SecretState::Retired {
+            return Err(errno::ealready());
+        }
+        let before = held.secret.epochs().1;
+        if last < before {
+            return Err(EINVAL);
+        }
+        // Requests come one at a time. What lets it be is remembered before it is.
+        if held.state == SecretState::Send && last > before {
+            extend(&held.secret.id, from, before, last)?;
+        }
+        held.secret.extend(last);
         Ok(())
     }
 

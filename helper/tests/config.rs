@@ -79,7 +79,9 @@ fn everything_is_read() {
     assert_eq!((b.profile, c.profile), (Profile::V2Kri, Profile::V2));
     assert_eq!((c.key_mode, c.on_failure, c.lifetime), (KeyMode::Helper, OnFailure::Deliver, 86_400));
     assert_eq!((b.epoch_packets, b.epoch_seconds), (Some(1000), Some(60)));
-    assert_eq!((c.epoch_packets, c.epoch_seconds), (None, None));
+    assert_eq!((c.epoch_packets, c.epoch_seconds, c.renew_packets), (None, None, None));
+    let renewing = read(&good().replace("epoch-seconds = 60", "renew-packets = 5000000000")).unwrap();
+    assert_eq!(renewing.peers[0].renew_packets, Some(5_000_000_000));
     assert_eq!(c.endpoint, None);
     let shown = |peer: &Peer| peer.suites.iter().map(Suite::to_string).collect::<Vec<_>>();
     assert_eq!(shown(b), ["p-256/hkdf-sha512/chacha20-poly1305"]);
@@ -170,6 +172,7 @@ const WRONG: &[(&str, &str, usize, &str, &str)] = &[
     ("epoch-packets = 1000", "epoch-packets = 0", 18, "peer[1].epoch-packets", "not within 1 to 65535"),
     ("epoch-packets = 1000", "epoch-packets = 65536", 18, "peer[1].epoch-packets", "not within 1 to 65535"),
     ("epoch-seconds = 60", "epoch-seconds = 86401", 19, "peer[1].epoch-seconds", "not within 1 to 86400"),
+    ("epoch-seconds = 60", "renew-packets = 0", 19, "peer[1].renew-packets", "not within 1"),
     ("epoch-seconds = 60", "epoch-seconds = \"1m\"", 19, "peer[1].epoch-seconds", "invalid type"),
     ("flows-max = 1000", "flows-max = 0", 31, "policy.flows-max", "not within 1"),
     ("flows-max = 1000", "flows-max = 1048577", 31, "policy.flows-max", "not within 1 to 1048576"),

@@ -354,13 +354,15 @@ fn events_that_ask_for_a_new_secret_get_one_from_either_end() {
         both_send(&client, &server, 1).await;
         client.event(Event::EpochsLow, Some(1)).await;
         both_send(&client, &server, 2).await;
+        client.event(Event::PacketsReached, Some(2)).await;
+        both_send(&client, &server, 3).await;
         // The server cannot dial; it closes the session, and the client dials.
         server.event(Event::KeysWiped, None).await;
-        both_send(&client, &server, 3).await;
+        both_send(&client, &server, 4).await;
         // What concerns an older generation is not asked for again.
         client.event(Event::Exhausted, Some(1)).await;
         sleep(Duration::from_millis(500)).await;
-        assert_eq!(client.kernel.sending("peer"), Some(3));
+        assert_eq!(client.kernel.sending("peer"), Some(4));
     });
 }
 

@@ -115,6 +115,7 @@ impl Do for Set {
                 packets: attributes.get(EPOCH_PACKETS).map_or(0, |a| a.u16()),
                 seconds: attributes.get(EPOCH_SECONDS).map_or(0, |a| a.u32()),
             },
+            renew_packets: attributes.get(RENEW_PACKETS).map_or(0, |a| a.u64()),
             secrets: secrets.clone(),
         };
         all.push(Arc::new(association, GFP_KERNEL_ACCOUNT)?, GFP_KERNEL_ACCOUNT)?;
@@ -150,8 +151,15 @@ fn write_secret(m: &mut Writer, held: &Held, local: &[Prefix], now: u64) -> Resu
     m.u16(AEAD, secret.suite.aead)?;
     m.u32(LIFETIME, u32::try_from(secret.ends_at.saturating_sub(now) / SECOND).unwrap_or(u32::MAX))?;
     m.u8(STATE, held.state as u8)?;
-    m.flag(MAY_SEND, !was_sent_under(&secret.id, local))?;
-    m.u32(HIGHEST_EPOCH, secret.highest_epoch())
+    m.flag(MAY_SEND, !was_sent_under(&secret.id, local, secret.epochs().0))?;
+    m.u32(HIGHEST_EPOCH, secret.highest_epoch())?;
+    m.u64(OPTIONS_OUT, secret.options_out())?;
+    if secret.is_leased() {
+        let (first, last) = secret.epochs();
+        m.u32(EPOCH_FIRST, first)?;
+        m.u32(EPOCH_LAST, last)?;
+    }
+    Ok(())
 }
 
 impl Dump for Get {
@@ -186,6 +194,9 @@ impl Dump for Get {
                 }
                 if a.epochs.seconds != 0 {
                     m.u32(EPOCH_SECONDS, a.epochs.seconds)?;
+                }
+                if a.renew_packets != 0 {
+                    m.u64(RENEW_PACKETS, a.renew_packets)?;
                 }
                 a.secrets
                     .all()

@@ -30,5 +30,6 @@ pub(crate) fn commands() -> Result<Commands> {
         .dumps::<flow::Get>()?
         .does::<flow::Flush>()?
         .dumps::<stats::Get>()?
-        .does::<limits::Set>()
+        .does::<limits::Set>()?
+        .does::<secret::Extend>()
 }

@@ -5,9 +5,10 @@
 use super::association::named;
 use super::attributes::Attributes;
 use crate::namespace::Namespace;
+use crate::proto::receive::last_epoch;
 use crate::proto::schedule::id_info;
 use crate::proto::suite::{Aead, Kdf, Suite};
-use crate::proto::uapi::{attr, cmd, KeyMode, Rule, SECRET_ID_LEN};
+use crate::proto::uapi::{attr, cmd, KeyMode, Profile, Rule, SECRET_ID_LEN};
 use crate::remembered::was_sent_under;
 use crate::secret::Secret;
 use crate::sys::errno;
@@ -23,6 +24,22 @@ pub(super) struct Add;
 pub(super) struct Activate;
 /// `secret-del`.
 pub(super) struct Del;
+/// `secret-extend`.
+pub(super) struct Extend;
+
+/// The first and the last epoch that may be sent in, where the request names any.
+fn leased(attributes: &Attributes<'_>, profile: Profile) -> Result<Option<(u32, u32)>> {
+    let (first, last) = (attributes.get(EPOCH_FIRST), attributes.get(EPOCH_LAST));
+    let Some(named) = last.as_ref().or(first.as_ref()) else { return Ok(None) };
+    if profile != Profile::V2 {
+        return Err(named.refuse("in profile v2-kri flows start at Kri 0", errno::eopnotsupp()));
+    }
+    let epochs = (first.as_ref().map_or(0, |a| a.u32()), last.as_ref().map_or(last_epoch(profile), |a| a.u32()));
+    if epochs.0 > epochs.1 {
+        return Err(named.wrong(format_args!("the last epoch is below the first")));
+    }
+    Ok(Some(epochs))
+}
 
 impl Do for Add {
     const CMD: u8 = cmd::SECRET_ADD;
@@ -67,7 +84,10 @@ impl Do for Add {
             }
         }
         let lifetime = attributes.need(LIFETIME)?.u32();
-        let secret = Secret::new(generation.u64(), id, suite, association.profile, lifetime, prk, time::since_boot())?;
+        let epochs = leased(&attributes, association.profile)?;
+        let first = epochs.map_or(0, |(first, _)| first);
+        let now = time::since_boot();
+        let secret = Secret::new(generation.u64(), id, suite, association.profile, epochs, lifetime, prk, now)?;
         association.secrets.add(secret).map_err(|error| {
             let why = if error == ENOSPC { "two secrets live already" } else { "not newer than the secrets that live" };
             generation.refuse(why, error)
@@ -76,7 +96,7 @@ impl Do for Add {
             m.text(ASSOCIATION, association.name.as_str())?;
             m.u64(GENERATION, generation.u64())?;
             m.bytes(ID, &id)?;
-            m.flag(MAY_SEND, !was_sent_under(&id, &association.local))
+            m.flag(MAY_SEND, !was_sent_under(&id, &association.local, first))
         })
     }
 }
@@ -117,5 +137,26 @@ impl Do for Del {
         }
         namespace.wipe(removed);
         Ok(())
+    }
+}
+
+impl Do for Extend {
+    const CMD: u8 = cmd::SECRET_EXTEND;
+    const RULES: &'static [Rule] = &RULES;
+
+    fn run(namespace: &Namespace, request: &Request<'_>) -> Result {
+        let attributes = Attributes::of(request, &RULES)?;
+        let association = named(namespace, &attributes.need(ASSOCIATION)?)?;
+        let (generation, last) = (attributes.need(GENERATION)?, attributes.need(EPOCH_LAST)?);
+        if association.profile != Profile::V2 {
+            return Err(last.refuse("in profile v2-kri flows start at Kri 0", errno::eopnotsupp()));
+        }
+        association.secrets.extend(generation.u64(), last.u32(), &association.local).map_err(|error| match error {
+            e if e == ENOENT => generation.refuse("no such generation", e),
+            e if e == errno::ealready() => {
+                generation.refuse("retired, or sent under in further epochs from elsewhere", e)
+            }
+            e => last.refuse("below the last epoch that it may be sent in already", e),
+        })
     }
 }

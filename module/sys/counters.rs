@@ -58,3 +58,40 @@ impl Drop for CpuCounters {
         unsafe { bindings::pdmv2_counters_free(&mut self.0) };
     }
 }
+
+/// One counter that every CPU has its own of.
+pub(crate) struct CpuCount(bindings::pdmv2_counters);
+
+// SAFETY: each CPU writes its own, by single instructions; any may read.
+unsafe impl Send for CpuCount {}
+// SAFETY: as above.
+unsafe impl Sync for CpuCount {}
+
+impl CpuCount {
+    /// Zero.
+    pub(crate) fn new() -> Result<Self> {
+        let mut counter = bindings::pdmv2_counters::default();
+        // SAFETY: valid for writes; may be called wherever sleeping is allowed.
+        kernel::error::to_result(unsafe { bindings::pdmv2_count_init(&mut counter) })?;
+        Ok(Self(counter))
+    }
+
+    /// Counts.
+    pub(crate) fn add(&self, n: u64) {
+        // SAFETY: the counter lives as long as `self`.
+        unsafe { bindings::pdmv2_count_one(&self.0, n) };
+    }
+
+    /// What all CPUs counted.
+    pub(crate) fn get(&self) -> u64 {
+        // SAFETY: as in `add`; it is the first and only one of its set.
+        unsafe { bindings::pdmv2_counted(&self.0, 0) }
+    }
+}
+
+impl Drop for CpuCount {
+    fn drop(&mut self) {
+        // SAFETY: initialised by `new`; nobody else uses it any more.
+        unsafe { bindings::pdmv2_counters_free(&mut self.0) };
+    }
+}

@@ -529,7 +529,7 @@ pub enum Event {
     Refused = 0,
     /// A flow or bucket has used every epoch; renegotiate.
     Exhausted = 1,
-    /// A flow has used half the epochs of the secret; renegotiate.
+    /// A flow has used half the epochs of the secret, or three quarters of those that it may be sent in, or will have used all within two minutes if it goes on as it does; renegotiate, or extend them.
     EpochsLow = 2,
     /// The peer's PSN jumped implausibly.
     Jump = 3,
@@ -539,11 +539,13 @@ pub enum Event {
     KeysWiped = 5,
     /// The packets of a flow come without the option that its peer put into them before.
     Missing = 6,
+    /// As many options were sealed under a secret as its association lets be; renegotiate.
+    PacketsReached = 7,
 }
 
 impl Event {
     /// Every value, in order.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Refused,
         Self::Exhausted,
         Self::EpochsLow,
@@ -551,6 +553,7 @@ impl Event {
         Self::Authenticated,
         Self::KeysWiped,
         Self::Missing,
+        Self::PacketsReached,
     ];
 
     /// The name in the specification.
@@ -563,6 +566,7 @@ impl Event {
             Self::Authenticated => "authenticated",
             Self::KeysWiped => "keys-wiped",
             Self::Missing => "missing",
+            Self::PacketsReached => "packets-reached",
         }
     }
 
@@ -576,6 +580,7 @@ impl Event {
             4 => Some(Self::Authenticated),
             5 => Some(Self::KeysWiped),
             6 => Some(Self::Missing),
+            7 => Some(Self::PacketsReached),
             _ => None,
         }
     }
@@ -698,6 +703,8 @@ pub mod cmd {
     pub const EVENT: u8 = 14;
     /// Change limits of the namespace, whether it has rules or not. Each stays as it is where it is absent; so do the rules.
     pub const LIMITS_SET: u8 = 15;
+    /// Let a generation be sent under in further epochs, up to a last one that is not below the last one before. Refused with EINVAL otherwise, and with EALREADY when it is retired.
+    pub const SECRET_EXTEND: u8 = 16;
 }
 
 /// Multicast groups, in the order they are registered.
@@ -881,9 +888,11 @@ pub mod attr {
         pub const EPOCH_SECONDS: u16 = 11;
         /// The VRF device that addresses other than link-local are bound to; absent or 0, those of no VRF are meant.
         pub const VRF: u16 = 12;
+        /// Options sealed under a secret after which another is to be negotiated; absent, their number does not matter.
+        pub const RENEW_PACKETS: u16 = 13;
 
         /// Bounds of each attribute, by number.
-        pub static RULES: [Rule; 13] = [
+        pub static RULES: [Rule; 14] = [
             Rule { name: "", kind: Kind::Flag, least: 0, most: 0 },
             Rule { name: "name", kind: Kind::Text, least: 1, most: 63 },
             Rule { name: "profile", kind: Kind::U8, least: 2, most: 3 },
@@ -897,6 +906,7 @@ pub mod attr {
             Rule { name: "epoch-packets", kind: Kind::U32, least: 1, most: 65535 },
             Rule { name: "epoch-seconds", kind: Kind::U32, least: 1, most: 86400 },
             Rule { name: "vrf", kind: Kind::U32, least: 0, most: 4294967295 },
+            Rule { name: "renew-packets", kind: Kind::U64, least: 1, most: 18446744073709551615 },
         ];
     }
 
@@ -926,9 +936,15 @@ pub mod attr {
         pub const MAY_SEND: u16 = 10;
         /// Highest epoch, or Kri, sent under so far, over all flows.
         pub const HIGHEST_EPOCH: u16 = 11;
+        /// Options sealed under it.
+        pub const OPTIONS_OUT: u16 = 12;
+        /// The lowest epoch that may be sent in; absent, 0.
+        pub const EPOCH_FIRST: u16 = 13;
+        /// The highest epoch that may be sent in; absent, every epoch from the first on may be.
+        pub const EPOCH_LAST: u16 = 14;
 
         /// Bounds of each attribute, by number.
-        pub static RULES: [Rule; 12] = [
+        pub static RULES: [Rule; 15] = [
             Rule { name: "", kind: Kind::Flag, least: 0, most: 0 },
             Rule { name: "association", kind: Kind::Text, least: 1, most: 63 },
             Rule { name: "generation", kind: Kind::U64, least: 0, most: 18446744073709551615 },
@@ -941,6 +957,9 @@ pub mod attr {
             Rule { name: "state", kind: Kind::U8, least: 0, most: 255 },
             Rule { name: "may-send", kind: Kind::Flag, least: 0, most: 0 },
             Rule { name: "highest-epoch", kind: Kind::U32, least: 0, most: 4294967295 },
+            Rule { name: "options-out", kind: Kind::U64, least: 0, most: 18446744073709551615 },
+            Rule { name: "epoch-first", kind: Kind::U32, least: 0, most: 4095 },
+            Rule { name: "epoch-last", kind: Kind::U32, least: 0, most: 4095 },
         ];
     }
 

@@ -93,16 +93,25 @@ class Family:
     def associations(self):
         return self.ynl.dump("association-get", {})
 
-    def secret_add(self, secret, name=DEFAULT_ASSOCIATION, prk=False, lifetime=3600):
+    def secret_add(self, secret, name=DEFAULT_ASSOCIATION, prk=False, lifetime=3600, **epochs):
         suite = {"kem": secret.suite.kem, "kdf": secret.suite.kdf, "aead": secret.suite.aead}
         request = {"association": name, "generation": secret.generation, "id": secret.id, "lifetime": lifetime, **suite}
-        return self.ynl.do("secret-add", request | ({"prk": secret.prk} if prk else {}))
+        return self.ynl.do("secret-add", request | dashed(epochs) | ({"prk": secret.prk} if prk else {}))
 
     def secret_activate(self, generation, name=DEFAULT_ASSOCIATION):
         return self.ynl.do("secret-activate", {"association": name, "generation": generation})
 
+    def secret_extend(self, generation, last, name=DEFAULT_ASSOCIATION):
+        return self.ynl.do("secret-extend", {"association": name, "generation": generation, "epoch-last": last})
+
     def secret_del(self, generation, name=DEFAULT_ASSOCIATION):
         return self.ynl.do("secret-del", {"association": name, "generation": generation})
+
+    def secret(self, generation, name=DEFAULT_ASSOCIATION):
+        """What the module tells of a generation."""
+        [association] = [a for a in self.associations() if a["name"] == name]
+        [secret] = [s for s in association["secret"] if s["generation"] == generation]
+        return secret
 
     def key_add(self, generation, direction, flow, epoch, key, base_nonce, name=DEFAULT_ASSOCIATION):
         request = {"association": name, "generation": generation, "direction": direction, "flow": flow, "epoch": epoch}

@@ -91,6 +91,8 @@ pub struct Peer {
     pub epoch_packets: Option<u32>,
     /// Seconds after which an epoch ends; `None` for never.
     pub epoch_seconds: Option<u32>,
+    /// Options sealed under a secret after which another is negotiated; `None` for any number.
+    pub renew_packets: Option<u64>,
     /// Suites to negotiate, best first.
     pub suites: Vec<Suite>,
 }
@@ -160,7 +162,12 @@ fn parsed<T: std::str::FromStr>(source: &Source<'_>, text: &Spanned<String>, exp
 }
 
 /// A number within bounds.
-fn within(source: &Source<'_>, value: Option<Spanned<u32>>, least: u32, most: u32) -> Result<Option<u32>, ConfigError> {
+fn within<T: Copy + PartialOrd + std::fmt::Display>(
+    source: &Source<'_>,
+    value: Option<Spanned<T>>,
+    least: T,
+    most: T,
+) -> Result<Option<T>, ConfigError> {
     match value {
         Some(value) if (least..=most).contains(value.get_ref()) => Ok(Some(value.into_inner())),
         Some(value) => Err(source.wrong(value.span(), format!("{} is not within {least} to {most}", value.get_ref()))),

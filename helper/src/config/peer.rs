@@ -84,6 +84,7 @@ fn peer(source: &Source<'_>, raw: raw::Peer, host: &Preference) -> Result<Peer, 
         lifetime: within(source, raw.lifetime, 60, LIFETIME_MAX)?.unwrap_or(DEFAULT_LIFETIME),
         epoch_packets: within(source, raw.epoch_packets, 1, EPOCH_PACKETS_MAX as u32)?,
         epoch_seconds: within(source, raw.epoch_seconds, 1, EPOCH_SECONDS_MAX as u32)?,
+        renew_packets: within(source, raw.renew_packets, 1, i64::MAX as u64)?,
         suites: host.with(source, &raw.kem, &raw.kdf, &raw.aead)?.suites(),
         name: raw.name.into_inner(),
     })

@@ -66,6 +66,7 @@ pub struct Peer {
     pub lifetime: Option<Spanned<u32>>,
     pub epoch_packets: Option<Spanned<u32>>,
     pub epoch_seconds: Option<Spanned<u32>>,
+    pub renew_packets: Option<Spanned<u64>>,
     pub kem: Names,
     pub kdf: Names,
     pub aead: Names,

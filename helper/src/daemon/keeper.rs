@@ -108,6 +108,7 @@ impl Pair {
             peer_idle: self.peer_idle,
             epoch_packets: self.peer.epoch_packets,
             epoch_seconds: self.peer.epoch_seconds,
+            renew_packets: self.peer.renew_packets,
         }
     }
 
@@ -300,6 +301,7 @@ impl Keeper {
             generation: negotiated.generation,
             id: prk.secret_id()?,
             suite: negotiated.suite,
+            epochs: None,
             lifetime: negotiated.lifetime,
             prk: (pair.peer.key_mode == KeyMode::Kernel).then(|| prk.secret().clone()),
         })?;
@@ -448,7 +450,7 @@ impl Keeper {
                 }
                 Vec::new()
             }
-            Some(event @ (Event::EpochsLow | Event::Exhausted | Event::KeysWiped)) => {
+            Some(event @ (Event::EpochsLow | Event::Exhausted | Event::PacketsReached | Event::KeysWiped)) => {
                 warn!(association, generation = notice.generation, "{}: negotiating anew", event.name());
                 concerned.into_iter().filter(|index| self.due(*index, notice.generation)).collect()
             }

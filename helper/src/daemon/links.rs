@@ -156,6 +156,7 @@ mod tests {
             lifetime: 60,
             epoch_packets: None,
             epoch_seconds: None,
+            renew_packets: None,
             suites: vec![],
         }
     }

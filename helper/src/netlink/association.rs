@@ -37,6 +37,8 @@ pub struct Association {
     pub epoch_packets: Option<u32>,
     /// Seconds after which an epoch ends.
     pub epoch_seconds: Option<u32>,
+    /// Options sealed under a secret after which another is due.
+    pub renew_packets: Option<u64>,
 }
 
 impl Association {
@@ -61,6 +63,9 @@ impl Association {
             if let Some(number) = number {
                 builder.u32(kind, number);
             }
+        }
+        if let Some(number) = self.renew_packets {
+            builder.u64(attr::RENEW_PACKETS, number);
         }
         builder
     }
@@ -92,6 +97,8 @@ pub struct AssociationInfo {
     pub epoch_packets: Option<u32>,
     /// Seconds after which an epoch ends.
     pub epoch_seconds: Option<u32>,
+    /// Options sealed under a secret after which another is due.
+    pub renew_packets: Option<u64>,
     /// The secrets held now, without any key.
     pub secrets: Vec<HeldSecret>,
 }
@@ -123,6 +130,7 @@ impl AssociationInfo {
                 attr::PEER_IDLE => info.peer_idle = Some(attribute.u32()?),
                 attr::EPOCH_PACKETS => info.epoch_packets = Some(attribute.u32()?),
                 attr::EPOCH_SECONDS => info.epoch_seconds = Some(attribute.u32()?),
+                attr::RENEW_PACKETS => info.renew_packets = Some(attribute.uint()?),
                 attr::SECRET => info.secrets.push(HeldSecret::decode(attribute.nest())?),
                 _ => {}
             }
@@ -158,12 +166,14 @@ mod tests {
             peer_idle: Some(600),
             epoch_packets: Some(1000),
             epoch_seconds: Some(60),
+            renew_packets: Some(1 << 40),
         };
         let info = AssociationInfo::decode(&association.encode().into_bytes()).unwrap();
         assert_eq!(info.name, "b");
         assert_eq!((info.profile.as_str(), info.key_mode.as_str(), info.on_failure.as_str()), ("v2", "kernel", "drop"));
         assert_eq!((info.ifindex, info.vrf, info.peer_idle), (3, 4, Some(600)));
         assert_eq!((info.epoch_packets, info.epoch_seconds), (Some(1000), Some(60)));
+        assert_eq!(info.renew_packets, Some(1 << 40));
         assert_eq!((info.local, info.remote), (association.local, association.remote));
     }
 

@@ -227,6 +227,7 @@ fn name(command: u8) -> &'static str {
         cmd::FLOW_FLUSH => "flow-flush",
         cmd::STATS_GET => "stats-get",
         cmd::LIMITS_SET => "limits-set",
+        cmd::SECRET_EXTEND => "secret-extend",
         _ => "request",
     }
 }

@@ -15,6 +15,7 @@ use super::secret::{encode_name, HeldSecret, NewSecret};
 use super::stats::Stats;
 use crate::keys::schedule::FlowKey;
 use pdmv2_proto::uapi::attr::association::NAME;
+use pdmv2_proto::uapi::attr::secret::EPOCH_LAST;
 
 /// The module, or what stands for it in tests. Every method fails as [`Client::request`] does.
 #[allow(clippy::missing_errors_doc)]
@@ -37,6 +38,8 @@ pub trait Kernel: Send {
     fn secret_add(&mut self, secret: &NewSecret) -> Result<bool, Error>;
     /// Sends under a generation.
     fn secret_activate(&mut self, association: &str, generation: u64) -> Result<(), Error>;
+    /// Lets a generation be sent under in further epochs, up to a last one.
+    fn secret_extend(&mut self, association: &str, generation: u64, last_epoch: u32) -> Result<(), Error>;
     /// Wipes a generation.
     fn secret_del(&mut self, association: &str, generation: u64) -> Result<(), Error>;
     /// Installs a key.
@@ -89,6 +92,12 @@ impl Kernel for Client {
 
     fn secret_activate(&mut self, association: &str, generation: u64) -> Result<(), Error> {
         self.request(cmd::SECRET_ACTIVATE, encode_name(association, generation)).map(drop)
+    }
+
+    fn secret_extend(&mut self, association: &str, generation: u64, last_epoch: u32) -> Result<(), Error> {
+        let mut attributes = encode_name(association, generation);
+        attributes.u32(EPOCH_LAST, last_epoch);
+        self.request(cmd::SECRET_EXTEND, attributes).map(drop)
     }
 
     fn secret_del(&mut self, association: &str, generation: u64) -> Result<(), Error> {

@@ -25,6 +25,8 @@ pub struct NewSecret {
     pub id: SecretId,
     /// Suite.
     pub suite: Suite,
+    /// The first and the last epoch it may be sent under in, where it may not in all.
+    pub epochs: Option<(u32, u32)>,
     /// Seconds it lives.
     pub lifetime: u32,
     /// For key mode `kernel`.
@@ -43,6 +45,9 @@ impl NewSecret {
             .u16(attr::KDF, self.suite.kdf)
             .u16(attr::AEAD, self.suite.aead)
             .u32(attr::LIFETIME, self.lifetime);
+        if let Some((first, last)) = self.epochs {
+            builder.u32(attr::EPOCH_FIRST, first).u32(attr::EPOCH_LAST, last);
+        }
         if let Some(prk) = &self.prk {
             builder.bytes(attr::PRK, prk.as_bytes());
         }
@@ -75,6 +80,12 @@ pub struct HeldSecret {
     pub may_send: bool,
     /// Highest epoch, or Kri, sent under so far, over all flows.
     pub highest_epoch: Option<u32>,
+    /// Options sealed under it.
+    pub options_out: Option<u64>,
+    /// The first epoch it may be sent under in; `None` where that is every one.
+    pub epoch_first: Option<u32>,
+    /// The last one; likewise.
+    pub epoch_last: Option<u32>,
 }
 
 impl HeldSecret {
@@ -99,6 +110,9 @@ impl HeldSecret {
                 }
                 attr::MAY_SEND => held.may_send = true,
                 attr::HIGHEST_EPOCH => held.highest_epoch = Some(attribute.u32()?),
+                attr::OPTIONS_OUT => held.options_out = Some(attribute.uint()?),
+                attr::EPOCH_FIRST => held.epoch_first = Some(attribute.u32()?),
+                attr::EPOCH_LAST => held.epoch_last = Some(attribute.u32()?),
                 _ => {}
             }
         }
@@ -118,6 +132,7 @@ mod tests {
             generation: u64::MAX,
             id: [7; 8],
             suite: Suite::DEFAULT,
+            epochs: Some((3, 64)),
             lifetime: 86_400,
             prk: Some(Secret::new(vec![9; 32])),
         };
@@ -128,7 +143,9 @@ mod tests {
         assert_eq!(held.id, "0707070707070707");
         assert_eq!(held.suite, "x25519/hkdf-sha256/aes-128-gcm");
         assert!(!held.may_send);
-        let without = NewSecret { prk: None, ..secret };
-        assert!(!Attributes(&without.encode().into_bytes()).any(|a| a.unwrap().kind == attr::PRK));
+        assert_eq!((held.epoch_first, held.epoch_last), (Some(3), Some(64)));
+        let without = NewSecret { prk: None, epochs: None, ..secret }.encode().into_bytes();
+        let absent = [attr::PRK, attr::EPOCH_FIRST, attr::EPOCH_LAST];
+        assert!(!Attributes(&without).any(|a| absent.contains(&a.unwrap().kind)));
     }
 }

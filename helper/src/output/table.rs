@@ -9,6 +9,7 @@ use super::view::{Overview, PolicyView, RuleView};
 use crate::netlink::association::AssociationInfo;
 use crate::netlink::flow::{Delay, Flow};
 use crate::netlink::policy::{Limits, Ports};
+use crate::netlink::secret::HeldSecret;
 use crate::prefix::Prefix;
 
 /// Rows under a heading, columns as wide as their widest cell and two spaces apart; numbers to the right.
@@ -79,7 +80,7 @@ pub fn associations(list: &[AssociationInfo]) -> String {
             let rest = [
                 secret.generation.to_string(),
                 secret.state.clone(),
-                secret.highest_epoch.map_or("-".into(), |epoch| epoch.to_string()),
+                epoch(secret),
                 secret.id.clone(),
                 secret.suite.clone(),
             ];
@@ -98,6 +99,15 @@ pub fn associations(list: &[AssociationInfo]) -> String {
         ("suite", false),
     ];
     columns(&headings, &rows)
+}
+
+/// The highest epoch sent in, and in which ones may be.
+fn epoch(secret: &HeldSecret) -> String {
+    let Some(highest) = secret.highest_epoch else { return "-".into() };
+    match (secret.epoch_first, secret.epoch_last) {
+        (Some(first), Some(last)) => format!("{highest} ({first}-{last})"),
+        _ => highest.to_string(),
+    }
 }
 
 /// The table of flows.
@@ -235,7 +245,6 @@ fn rule(number: usize, rule: &RuleView) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::netlink::secret::HeldSecret;
     use crate::netlink::stats::Stats;
     use pdmv2_proto::flow_id::FlowId;
     use pdmv2_proto::suite::Suite;

@@ -170,6 +170,8 @@ impl Kernel for MemoryKernel {
             generation: secret.generation,
             state: "receive".into(),
             may_send,
+            epoch_first: secret.epochs.map(|(first, _)| first),
+            epoch_last: secret.epochs.map(|(_, last)| last),
             ..HeldSecret::default()
         });
         state.suites.push(secret.suite);
@@ -190,6 +192,13 @@ impl Kernel for MemoryKernel {
             held.state = if held.generation == generation { "send" } else { "retired" }.into();
         }
         state.log.push(Done::Activate(association.into(), generation));
+        Ok(())
+    }
+
+    fn secret_extend(&mut self, association: &str, generation: u64, last_epoch: u32) -> Result<(), Error> {
+        let mut state = self.there()?;
+        let held = state.secrets(association)?.iter_mut().find(|held| held.generation == generation);
+        held.ok_or_else(|| refused(Errno::NOENT))?.epoch_last = Some(last_epoch);
         Ok(())
     }
 

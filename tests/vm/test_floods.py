@@ -293,7 +293,7 @@ def test_many_idle_flows_go_without_a_stall(pair):
     pair.client.run("ip", "-6", "route", "add", "fd00:77::/64", "dev", "sink", "src", CLIENT)
     with module.memory_max(1 << 30), Measuring(pair) as measuring, Live(pair, measuring) as flow:
         measuring.client.policy_set(
-            rule("v2-encrypted", remote=f"{SERVER}/128"), rule("v2"), flows_max=100_000, memory=512 << 20, idle=3600
+            rule("v2-encrypted", remote=f"{SERVER}/128"), rule("v2"), flows_max=100_000, memory=512 << 20, idle=3600, rest=3600
         )
         flow.exchange(4)
         before = measuring.client.stats()

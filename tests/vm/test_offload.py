@@ -182,7 +182,7 @@ def test_conntrack_and_nftables_see_each_segment_and_confirm_the_connection(pair
     assert len([o for o in options if o.flow.saddr == CLIENT]) == len(sent) > SIZE / 1500
     assert opener.repeated_pairs(options) == []
     assert counted["marked"] == counted["confirmed"] == len(sent), counted
-    assert counted["superpackets"] < len(sent) / 2, "no super-packet passed LOCAL_OUT"
+    assert counted["superpackets"] < len(sent), "no super-packet passed LOCAL_OUT"
     assert counted["invalid"] == counters(pair.server)["invalid"] == 0
 
 

@@ -24,7 +24,8 @@ def test_what_only_receiving_made_is_unverified_and_has_no_samples_until_it_name
     are marked unverified." """
     with Measuring(pair, mechanism) as measuring, pair.server.udp(port=PORT) as server:
         measuring.client.policy_set()
-        with Crafted(pair, measuring.secrets.get(1), CLIENT_PORT, PORT) as crafted:
+        tap = Capture(pair.server, results(".pcap"), expression="udp or ip6 protochain 17")
+        with Crafted(pair, measuring.secrets.get(1), CLIENT_PORT, PORT) as crafted, tap:
 
             def send(**fields):
                 fields = crafted.fields(**fields)
@@ -33,14 +34,13 @@ def test_what_only_receiving_made_is_unverified_and_has_no_samples_until_it_name
                 [flow] = [f for f in measuring.server.flows() if f["id"]["protocol"] == UDP]
                 return flow.get("verified", False), flow.get("rtt", {}).get("samples", 0), flow["accepted"]
 
-            # Nothing was sent, so that whatever is named is made up.
+            # Nothing was sent, so that whatever is named is made up. (What nobody answers is kept for 2 s.)
             assert send(psnlr=77, **DTLR) == (False, 0, 1)
             assert send(psnlr=78, **DTLR) == (False, 0, 2)
-            with Capture(pair.server, results(".pcap"), expression="udp or ip6 protochain 17") as tap:
-                server.sendto(b"answer", (CLIENT, CLIENT_PORT))
-                wait_until(lambda: measuring.server.stats()["options-out"] == 1, "no option is sent", 5)
-                log = [measuring.key_log(results(".keys"))] if mechanism == "v2-encrypted" else []
-                [answer] = [o for o in opener.open_capture(tap.stop(), *log) if o.flow.saddr == SERVER]
+            server.sendto(b"answer", (CLIENT, CLIENT_PORT))
+            wait_until(lambda: measuring.server.stats()["options-out"] == 1, "no option is sent", 5)
+            log = [measuring.key_log(results(".keys"))] if mechanism == "v2-encrypted" else []
+            [answer] = [o for o in opener.open_capture(tap.stop(), *log) if o.flow.saddr == SERVER]
             ours = answer.fields.psntp
             assert send(psnlr=(ours + 1) & 0xFFFF, **DTLR) == (False, 0, 3)
             assert send(psnlr=ours, **DTLR) == (True, 1, 4)

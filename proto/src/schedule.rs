@@ -27,7 +27,7 @@ pub const LABEL_ID: &[u8] = b"pdmv2_id";
 pub const LABEL_KEY: &[u8] = b"pdmv2_key";
 
 /// Version label of RFC 9180 section 4.
-const HPKE_V1: &[u8] = b"HPKE-v1";
+pub const HPKE_V1: &[u8] = b"HPKE-v1";
 
 /// Bytes of [`flow_context`].
 pub const CONTEXT_LEN: usize = 1 + 4 + 1 + 16 + 16 + 2 + 2;

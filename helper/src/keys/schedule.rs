@@ -4,7 +4,7 @@
 
 use hkdf::Hkdf;
 use pdmv2_proto::flow_id::FlowId;
-use pdmv2_proto::schedule::{id_info, key_info, prk_prefix};
+use pdmv2_proto::schedule::{id_info, key_info, prk_prefix, HPKE_V1};
 use pdmv2_proto::suite::{Suite, KDF_HKDF_SHA256, KDF_HKDF_SHA512};
 use pdmv2_proto::uapi::{NONCE_LEN, SECRET_ID_LEN};
 use sha2::{Sha256, Sha512};
@@ -86,17 +86,38 @@ impl Prk {
     }
 
     fn expand(&self, info: &[u8], out: &mut [u8]) -> Result<(), UnknownSuite> {
-        match self.suite.kdf {
-            KDF_HKDF_SHA256 => Hkdf::<Sha256>::from_prk(self.bytes.as_bytes())
-                .map_err(|_| UnknownSuite)?
-                .expand(info, out)
-                .map_err(|_| UnknownSuite),
-            KDF_HKDF_SHA512 => Hkdf::<Sha512>::from_prk(self.bytes.as_bytes())
-                .map_err(|_| UnknownSuite)?
-                .expand(info, out)
-                .map_err(|_| UnknownSuite),
-            _ => Err(UnknownSuite),
-        }
+        expand(self.suite, &self.bytes, info, out)
+    }
+}
+
+/// `LabeledExpand(key, label, info, len)` of RFC 9180 section 4, under a key of Nh bytes.
+///
+/// # Errors
+/// An unknown KDF, a key shorter than Nh, or a length that the KDF does not give.
+pub fn labeled_expand(
+    suite: Suite,
+    key: &Secret,
+    label: &[u8],
+    info: &[u8],
+    len: usize,
+) -> Result<Secret, UnknownSuite> {
+    let length = u16::try_from(len).map_err(|_| UnknownSuite)?.to_be_bytes();
+    let mut out = Secret::zeroed(len);
+    expand(suite, key, &[&length, HPKE_V1, &suite.id(), label, info].concat(), out.as_mut_bytes())?;
+    Ok(out)
+}
+
+fn expand(suite: Suite, key: &Secret, info: &[u8], out: &mut [u8]) -> Result<(), UnknownSuite> {
+    match suite.kdf {
+        KDF_HKDF_SHA256 => Hkdf::<Sha256>::from_prk(key.as_bytes())
+            .map_err(|_| UnknownSuite)?
+            .expand(info, out)
+            .map_err(|_| UnknownSuite),
+        KDF_HKDF_SHA512 => Hkdf::<Sha512>::from_prk(key.as_bytes())
+            .map_err(|_| UnknownSuite)?
+            .expand(info, out)
+            .map_err(|_| UnknownSuite),
+        _ => Err(UnknownSuite),
     }
 }
 
@@ -104,6 +125,22 @@ impl Prk {
 fn keep(from: &mut [u8], to: &mut Secret) {
     to.as_mut_bytes().copy_from_slice(from);
     from.zeroize();
+}
+
+/// `LabeledExtract(salt, label, ikm)` of RFC 9180 section 4, of a salt that is secret too.
+///
+/// # Errors
+/// An unknown KDF.
+pub fn labeled_extract(suite: Suite, salt: &Secret, label: &[u8], ikm: &Secret) -> Result<Secret, UnknownSuite> {
+    let labeled = Secret::new([HPKE_V1, &suite.id(), label, ikm.as_bytes()].concat());
+    let (salt, ikm) = (Some(salt.as_bytes()), labeled.as_bytes());
+    let mut bytes = Secret::zeroed(suite.hash_len().ok_or(UnknownSuite)?);
+    match suite.kdf {
+        KDF_HKDF_SHA256 => keep(&mut Hkdf::<Sha256>::extract(salt, ikm).0, &mut bytes),
+        KDF_HKDF_SHA512 => keep(&mut Hkdf::<Sha512>::extract(salt, ikm).0, &mut bytes),
+        _ => return Err(UnknownSuite),
+    }
+    Ok(bytes)
 }
 
 #[cfg(test)]
@@ -153,5 +190,16 @@ mod tests {
         assert!(Prk::extract(Suite { kdf: 9, ..Suite::DEFAULT }, &[], &secret).is_err());
         let prk = Prk::extract(Suite { aead: 9, ..Suite::DEFAULT }, &[], &secret).unwrap();
         assert!(prk.flow_key(2, 0, &FlowId::default()).is_err());
+        assert!(labeled_extract(Suite { kdf: 9, ..Suite::DEFAULT }, &secret, b"label", &secret).is_err());
+    }
+
+    #[test]
+    fn a_labeled_extract_is_that_of_the_prk() {
+        for (kdf, len) in [(KDF_HKDF_SHA256, 32), (KDF_HKDF_SHA512, 64)] {
+            let suite = Suite { kdf, ..Suite::DEFAULT };
+            let (salt, secret) = (Secret::new(vec![0x11; 16]), Secret::new(vec![0x22; len]));
+            let prk = Prk::extract(suite, salt.as_bytes(), &secret).unwrap();
+            assert_eq!(labeled_extract(suite, &salt, b"pdmv2_prk", &secret).as_ref(), Ok(prk.secret()));
+        }
     }
 }

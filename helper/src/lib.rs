@@ -7,6 +7,7 @@
 //! asks for, and shows what the module measured.
 //!
 //! - [`negotiate`]: the negotiation, without I/O (docs/protocol.md, section 9)
+//! - [`registration`]: Primaries and Secondaries, likewise (docs/protocol.md, section 10)
 //! - [`keys`]: the key schedule and the key log (docs/protocol.md, sections 4 and 10)
 //! - [`tls`]: the session it runs in, with pinned raw public keys
 //! - [`netlink`]: the module's family `pdmv2`, as `docs/netlink/pdmv2.yaml` describes it
@@ -25,5 +26,6 @@ pub mod negotiate;
 pub mod netlink;
 pub mod output;
 pub mod prefix;
+pub mod registration;
 pub mod secret;
 pub mod tls;

@@ -10,6 +10,8 @@ pub const KEM_X25519: u16 = 0x0020;
 pub const KEM_P256: u16 = 0x0010;
 /// KEM X-Wing: ML-KEM-768 with X25519.
 pub const KEM_XWING: u16 = 0x647A;
+/// The identity-based exchange between two Secondaries (docs/protocol.md, "Identity Based"). It is never negotiated.
+pub const KEM_IDENTITY_BASED: u16 = 0xFF01;
 /// KDF HKDF-SHA256.
 pub const KDF_HKDF_SHA256: u16 = 0x0001;
 /// KDF HKDF-SHA512.

@@ -3,6 +3,7 @@
 
 from dataclasses import dataclass, replace
 
+import ibe
 import opener
 import option
 import pytest
@@ -32,6 +33,23 @@ def test_published_hpke(vector):
     assert verify.hpke_differences(vector) == []
     spoilt = {**vector, "enc": vector["enc"][:-1] + ("0" if vector["enc"][-1] != "0" else "1")}
     assert [difference[0] for difference in verify.hpke_differences(spoilt)] == ["enc"]
+
+
+def test_hashing_to_the_curve_is_that_of_rfc_9380():
+    ibe.check_published()
+
+
+@pytest.mark.parametrize(("kind", "vector"), ibe.published())
+def test_published_identity_based(kind, vector):
+    assert ibe.differences(kind, vector) == []
+
+
+def test_a_wrong_vector_of_an_exchange_is_noticed():
+    (vector, *_) = ibe.exchange_inputs()
+    right, other = ibe.recompute_exchange(vector), ibe.recompute_exchange({**vector, "session": "5f" * 16})
+    differing = {name for name in right if right[name] != other[name]}
+    # The session is not in the secret; it is in what confirms it.
+    assert differing == {"m1", "m1_with_cookie", "m2", "m3", "m4", "m5", "transcript"}
 
 
 def test_a_wrong_vector_is_noticed():

@@ -9,4 +9,5 @@ mod crossing;
 mod isolation;
 mod refusals;
 mod replay;
+mod vectors;
 mod world;

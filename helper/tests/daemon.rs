@@ -4,14 +4,15 @@
 
 mod common;
 
-use std::future::Future;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use common::daemons::{both_send, config, listener, pair, start, until, Running};
 use common::kernel::{Done, MemoryKernel};
+use common::logs::{self, run};
 use common::{key, public};
-use pdmv2::config::{parse, Config};
+use pdmv2::config::parse;
 use pdmv2::daemon::{Daemon, DaemonError};
 use pdmv2::netlink::flow::Flow;
 use pdmv2::netlink::key::KeyName;
@@ -22,97 +23,7 @@ use pdmv2_proto::suite::Suite;
 use pdmv2_proto::uapi::{Event, KeyDirection};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
-
-/// A daemon that runs.
-struct Running {
-    kernel: MemoryKernel,
-    told: mpsc::Sender<Told>,
-    stop: oneshot::Sender<()>,
-    task: JoinHandle<Result<(), DaemonError>>,
-}
-
-impl Running {
-    async fn stop(self) -> MemoryKernel {
-        self.stop.send(()).unwrap();
-        self.task.await.unwrap().unwrap();
-        self.kernel
-    }
-
-    async fn event(&self, event: Event, generation: Option<u64>) {
-        let notice = Notice {
-            event: Some(event),
-            association: Some("peer".into()),
-            generation,
-            flow: None,
-            reason: None,
-            count: None,
-        };
-        self.told.send(Told::Event(notice)).await.unwrap();
-    }
-}
-
-/// Host `own` at fd00::own, with one peer `other`, named "peer".
-fn config(own: u8, other: u8, endpoint: Option<u16>, more: &str) -> Config {
-    let endpoint = endpoint.map_or(String::new(), |port| format!("endpoint = \"[::1]:{port}\"\n"));
-    let key = public(other);
-    let text = format!(
-        "[host]\nprivate-key-file = \"unused\"\n[[peer]]\nname = \"peer\"\npublic-key = \"{key}\"\n{endpoint}\
-         local = [\"fd00::{own}\"]\nremote = [\"fd00::{other}\"]\n{more}\n[[rule]]\nsend = \"v2-encrypted\"\n"
-    );
-    parse(Path::new("test.toml"), &text).unwrap()
-}
-
-fn start(own: u8, config: Config, listener: TcpListener, kernel: MemoryKernel) -> Running {
-    let daemon = Daemon::new(config, key(own), Box::new(kernel.clone())).unwrap();
-    let (told, receiver) = mpsc::channel(64);
-    let (stop, stopped) = oneshot::channel();
-    let task = tokio::spawn(async move {
-        daemon
-            .serve(listener, receiver, async {
-                let _ = stopped.await;
-            })
-            .await
-    });
-    Running { kernel, told, stop, task }
-}
-
-async fn listener() -> (TcpListener, u16) {
-    let listener = TcpListener::bind("[::1]:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    (listener, port)
-}
-
-/// Host 1 dials host 2.
-async fn pair(more: &str) -> (Running, Running) {
-    let (one, _) = listener().await;
-    let (two, port) = listener().await;
-    let server = start(2, config(2, 1, None, more), two, MemoryKernel::default());
-    let client = start(1, config(1, 2, Some(port), more), one, MemoryKernel::default());
-    (client, server)
-}
-
-async fn until(what: &str, condition: impl Fn() -> bool) {
-    let wait = async {
-        while !condition() {
-            sleep(Duration::from_millis(10)).await;
-        }
-    };
-    timeout(Duration::from_secs(20), wait).await.unwrap_or_else(|_| panic!("never happened: {what}"));
-}
-
-async fn both_send(a: &Running, b: &Running, generation: u64) {
-    until(&format!("both send under {generation}"), || {
-        a.kernel.sending("peer") == Some(generation) && b.kernel.sending("peer") == Some(generation)
-    })
-    .await;
-}
-
-fn run<F: Future<Output = ()>>(test: F) {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test);
-}
 
 fn flow(local: u8, remote: u8) -> FlowId {
     let address = |host: u8| {
@@ -368,84 +279,90 @@ fn events_that_ask_for_a_new_secret_get_one_from_either_end() {
 
 #[test]
 fn an_option_that_authenticates_stands_for_a_lost_m5() {
-    use pdmv2::clock::since_boot;
-    use pdmv2::daemon::keeper::Keeper;
-    use pdmv2::negotiate::{Negotiated, Role};
-    use pdmv2::secret::Secret;
+    logs::checked(|| {
+        use pdmv2::clock::since_boot;
+        use pdmv2::daemon::keeper::Keeper;
+        use pdmv2::negotiate::{Negotiated, Role};
+        use pdmv2::secret::Secret;
 
-    let kernel = MemoryKernel::default();
-    let config = config(2, 1, None, "");
-    let mut keeper = Keeper::start(Box::new(kernel.clone()), &config, public(2), None).unwrap();
-    let negotiated = Negotiated {
-        role: Role::Server,
-        suite: pdmv2_proto::suite::Suite::DEFAULT,
-        profile: pdmv2_proto::uapi::Profile::V2,
-        generation: 4,
-        lifetime: 1000,
-        peer_idle: 60,
-        salt: Secret::new(vec![1; 32]),
-        shared_secret: Secret::new(vec![2; 32]),
-    };
-    let now = since_boot();
-    keeper.install(0, &negotiated, now).unwrap();
-    assert_eq!(kernel.secrets("peer"), [(4, "receive".to_owned())]);
-    let mut notice = Notice {
-        event: Some(Event::Authenticated),
-        association: Some("peer".into()),
-        generation: Some(3),
-        flow: None,
-        reason: None,
-        count: None,
-    };
-    assert!(keeper.event(&notice, now).is_empty());
-    assert_eq!(kernel.sending("peer"), None);
-    notice.generation = Some(4);
-    assert!(keeper.event(&notice, now).is_empty());
-    assert_eq!(kernel.sending("peer"), Some(4));
-    // m5 may still come; it changes nothing.
-    keeper.activate(0, 4, now).unwrap();
+        let kernel = MemoryKernel::default();
+        let config = config(2, 1, None, "");
+        let mut keeper = Keeper::start(Box::new(kernel.clone()), &config, public(2), None).unwrap();
+        let peer = keeper.named("peer").unwrap();
+        let negotiated = Negotiated {
+            role: Role::Server,
+            suite: pdmv2_proto::suite::Suite::DEFAULT,
+            profile: pdmv2_proto::uapi::Profile::V2,
+            generation: 4,
+            lifetime: 1000,
+            peer_idle: 60,
+            salt: Secret::new(vec![1; 32]),
+            shared_secret: Secret::new(vec![2; 32]),
+        };
+        let now = since_boot();
+        keeper.install(peer, &negotiated, now).unwrap();
+        assert_eq!(kernel.secrets("peer"), [(4, "receive".to_owned())]);
+        let mut notice = Notice {
+            event: Some(Event::Authenticated),
+            association: Some("peer".into()),
+            generation: Some(3),
+            flow: None,
+            reason: None,
+            count: None,
+        };
+        assert!(keeper.event(&notice, now).is_empty());
+        assert_eq!(kernel.sending("peer"), None);
+        notice.generation = Some(4);
+        assert!(keeper.event(&notice, now).is_empty());
+        assert_eq!(kernel.sending("peer"), Some(4));
+        // m5 may still come; it changes nothing.
+        keeper.activate(peer, 4, now).unwrap();
 
-    // A second one: the older is accepted for a while, then wiped; the newer is renewed before its end, and ends.
-    keeper
-        .install(0, &Negotiated { generation: 5, shared_secret: Secret::new(vec![3; 32]), ..negotiated }, now)
-        .unwrap();
-    keeper.activate(0, 5, now).unwrap();
-    assert_eq!(kernel.secrets("peer"), [(4, "retired".to_owned()), (5, "send".to_owned())]);
-    assert!(keeper.tick(now + Duration::from_secs(59)).is_empty());
-    assert_eq!(kernel.secrets("peer").len(), 2);
-    assert!(keeper.tick(now + Duration::from_secs(60)).is_empty());
-    assert_eq!(kernel.secrets("peer"), [(5, "send".to_owned())]);
-    assert!(keeper.tick(now + Duration::from_secs(899)).is_empty());
-    assert_eq!(keeper.tick(now + Duration::from_secs(901)), [0]);
-    assert!(keeper.tick(now + Duration::from_secs(902)).is_empty());
-    assert_eq!(keeper.tick(now + Duration::from_secs(1000)), [0]);
-    assert_eq!(kernel.secrets("peer"), []);
+        // A second one: the older is accepted for a while, then wiped; the newer is renewed before its end, and ends.
+        keeper
+            .install(peer, &Negotiated { generation: 5, shared_secret: Secret::new(vec![3; 32]), ..negotiated }, now)
+            .unwrap();
+        keeper.activate(peer, 5, now).unwrap();
+        assert_eq!(kernel.secrets("peer"), [(4, "retired".to_owned()), (5, "send".to_owned())]);
+        assert!(keeper.tick(now + Duration::from_secs(59)).is_empty());
+        assert_eq!(kernel.secrets("peer").len(), 2);
+        assert!(keeper.tick(now + Duration::from_secs(60)).is_empty());
+        assert_eq!(kernel.secrets("peer"), [(5, "send".to_owned())]);
+        assert!(keeper.tick(now + Duration::from_secs(899)).is_empty());
+        assert_eq!(keeper.tick(now + Duration::from_secs(901)), [peer]);
+        assert!(keeper.tick(now + Duration::from_secs(902)).is_empty());
+        assert_eq!(keeper.tick(now + Duration::from_secs(1000)), [peer]);
+        assert_eq!(kernel.secrets("peer"), []);
+    });
 }
 
 #[test]
 fn a_secret_that_was_sent_under_before_is_not_used() {
-    use pdmv2::daemon::keeper::{Keeper, KeeperError};
-    use pdmv2::negotiate::{Negotiated, Role};
-    use pdmv2::secret::Secret;
+    logs::checked(|| {
+        use pdmv2::daemon::keeper::{Keeper, KeeperError};
+        use pdmv2::negotiate::{Negotiated, Role};
+        use pdmv2::secret::Secret;
 
-    let kernel = MemoryKernel::default();
-    let config = config(2, 1, None, "");
-    let mut keeper = Keeper::start(Box::new(kernel.clone()), &config, public(2), None).unwrap();
-    let negotiated = Negotiated {
-        role: Role::Server,
-        suite: pdmv2_proto::suite::Suite::DEFAULT,
-        profile: pdmv2_proto::uapi::Profile::V2,
-        generation: 1,
-        lifetime: 1000,
-        peer_idle: 60,
-        salt: Secret::new(vec![1; 32]),
-        shared_secret: Secret::new(vec![2; 32]),
-    };
-    keeper.install(0, &negotiated, Duration::ZERO).unwrap();
-    keeper.activate(0, 1, Duration::ZERO).unwrap();
-    let again = Negotiated { generation: 2, ..negotiated };
-    assert!(matches!(keeper.install(0, &again, Duration::ZERO), Err(KeeperError::SentBefore(2))));
-    assert_eq!(kernel.secrets("peer"), [(1, "send".to_owned())]);
+        let kernel = MemoryKernel::default();
+        let config = config(2, 1, None, "");
+        let mut keeper = Keeper::start(Box::new(kernel.clone()), &config, public(2), None).unwrap();
+        let peer = keeper.named("peer").unwrap();
+        let negotiated = Negotiated {
+            role: Role::Server,
+            suite: pdmv2_proto::suite::Suite::DEFAULT,
+            profile: pdmv2_proto::uapi::Profile::V2,
+            generation: 1,
+            lifetime: 1000,
+            peer_idle: 60,
+            salt: Secret::new(vec![1; 32]),
+            shared_secret: Secret::new(vec![2; 32]),
+        };
+        keeper.install(peer, &negotiated, Duration::ZERO).unwrap();
+        keeper.activate(peer, 1, Duration::ZERO).unwrap();
+        let again = Negotiated { generation: 2, ..negotiated };
+        assert!(matches!(keeper.install(peer, &again, Duration::ZERO), Err(KeeperError::SentBefore(2))));
+        assert_eq!(kernel.secrets("peer"), [(1, "send".to_owned())]);
+    });
 }
 
 #[test]
@@ -462,36 +379,44 @@ fn a_clean_exit_deletes_the_secrets_and_leaves_the_policy() {
 
 #[test]
 fn a_start_that_fails_leaves_nothing_behind() {
-    let kernel = MemoryKernel::default();
-    kernel.state().refuse = Some("second".into());
-    let key = public(3);
-    let more =
-        format!("[[peer]]\nname = \"second\"\npublic-key = \"{key}\"\nlocal = [\"fd00::1\"]\nremote = [\"fd00::3\"]");
-    assert!(Daemon::new(config(1, 2, None, &more), common::key(1), Box::new(kernel.clone())).is_err());
-    assert!(kernel.state().associations.is_empty());
-    assert!(kernel.state().policy.rules.is_empty());
+    logs::checked(|| {
+        let kernel = MemoryKernel::default();
+        kernel.state().refuse = Some("second".into());
+        let key = public(3);
+        let more = format!(
+            "[[peer]]\nname = \"second\"\npublic-key = \"{key}\"\nlocal = [\"fd00::1\"]\nremote = [\"fd00::3\"]"
+        );
+        assert!(Daemon::new(config(1, 2, None, &more), common::key(1), Box::new(kernel.clone())).is_err());
+        assert!(kernel.state().associations.is_empty());
+        assert!(kernel.state().policy.rules.is_empty());
+    });
 }
 
 #[test]
 fn associations_that_are_not_configured_are_removed() {
-    let kernel = MemoryKernel::default();
-    drop(Daemon::new(config(1, 2, None, ""), key(1), Box::new(kernel.clone())).unwrap());
-    let renamed = parse(
+    logs::checked(|| {
+        let kernel = MemoryKernel::default();
+        drop(Daemon::new(config(1, 2, None, ""), key(1), Box::new(kernel.clone())).unwrap());
+        let renamed = parse(
         Path::new("t"),
         &format!(
             "[host]\nprivate-key-file = \"x\"\n[[peer]]\nname = \"new\"\npublic-key = \"{}\"\nlocal = [\"::1\"]\nremote = [\"::2\"]\n",
             public(2)
         ),
     );
-    drop(Daemon::new(renamed.unwrap(), key(1), Box::new(kernel.clone())).unwrap());
-    let names: Vec<_> = kernel.state().associations.iter().map(|known| known.name.clone()).collect();
-    assert_eq!(names, ["new"]);
+        drop(Daemon::new(renamed.unwrap(), key(1), Box::new(kernel.clone())).unwrap());
+        let names: Vec<_> = kernel.state().associations.iter().map(|known| known.name.clone()).collect();
+        assert_eq!(names, ["new"]);
+    });
 }
 
 #[test]
 fn ones_own_key_is_no_peers() {
-    let error = Daemon::new(config(1, 1, None, ""), key(1), Box::new(MemoryKernel::default())).map(drop).unwrap_err();
-    assert!(matches!(error, DaemonError::OwnKey(_)), "{error}");
+    logs::checked(|| {
+        let error =
+            Daemon::new(config(1, 1, None, ""), key(1), Box::new(MemoryKernel::default())).map(drop).unwrap_err();
+        assert!(matches!(error, DaemonError::OwnKey(_)), "{error}");
+    });
 }
 
 #[test]
@@ -614,6 +539,7 @@ fn the_key_log_has_the_same_secret_on_both_ends() {
         both_send(&client, &server, 1).await;
         let fields = |host| {
             let text = std::fs::read_to_string(log(host)).unwrap();
+            logs::read_key_log(&text);
             assert_eq!(text.lines().count(), 1);
             text.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
         };
@@ -622,5 +548,38 @@ fn the_key_log_has_the_same_secret_on_both_ends() {
         assert_eq!(ours[..6], ["PDMV2_SHARED_SECRET", "peer", "647a", "0001", "0001", "v2"]);
         assert_eq!((ours[6].len(), ours[7].len(), ours[8].as_str()), (64, 64, "1"));
         assert_eq!((ours[9].as_str(), ours[10].as_str()), ("fd00::1", "fd00::2"));
+    });
+}
+
+/// What the other tests rely on.
+#[test]
+fn a_secret_in_a_log_is_found_in_every_spelling() {
+    use base64::Engine;
+    use pdmv2::hex;
+
+    let bytes: Vec<u8> = (0..32).map(|at| at * 7 + 3).collect();
+    let hex = hex::encode(&bytes);
+    let base64 = base64::engine::general_purpose::STANDARD.encode(&bytes);
+    let shows: [&dyn Fn(); 7] = [
+        &|| tracing::trace!("{hex}"),
+        &|| tracing::error!(key = hex.to_uppercase()),
+        &|| tracing::info!("... {} ...", &hex[20..36]),
+        &|| tracing::debug!("{bytes:?}"),
+        &|| tracing::debug!("{:02x?}", &bytes[5..25]),
+        &|| tracing::debug!(base64, "x"),
+        &|| tracing::debug!("{}", base64.trim_end_matches('=')),
+    ];
+    for (number, show) in shows.iter().enumerate() {
+        let found = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            logs::checked(|| {
+                logs::secret(&bytes);
+                show();
+            })
+        }));
+        assert!(found.is_err(), "{number}");
+    }
+    logs::checked(|| {
+        logs::secret(&bytes);
+        tracing::info!("nothing of it");
     });
 }

@@ -20,6 +20,7 @@ use toml::Spanned;
 
 pub use error::ConfigError;
 use locate::Source;
+pub use peer::overlap;
 pub use suite::Preference;
 
 use crate::identity::PublicKey;

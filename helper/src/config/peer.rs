@@ -40,7 +40,8 @@ pub fn peers(source: &Source<'_>, raw: Vec<raw::Peer>, host: &Preference) -> Res
     Ok(peers)
 }
 
-fn overlap(peer: &Peer, other: &Peer) -> Option<(Prefix, Prefix)> {
+/// Addresses that two peers have in common: a prefix of each.
+pub fn overlap(peer: &Peer, other: &Peer) -> Option<(Prefix, Prefix)> {
     let pairs = peer.remote.iter().flat_map(|mine| other.remote.iter().map(move |theirs| (*mine, *theirs)));
     // The same link-local address on two interfaces is two addresses, and so is any other in two VRFs.
     let apart = |mine: &Prefix, theirs: &Prefix| match (mine.is_link_local(), theirs.is_link_local()) {

@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpSocket, TcpStream};
-use tokio::time::{sleep, timeout};
-use tokio_rustls::TlsConnector;
+use tokio::time::timeout;
 use tracing::{debug, warn};
 
 use super::backoff::Pace;
 use super::channel::{Channel, ChannelError};
+use super::id::PeerId;
 use super::session::{self, SessionError};
 use super::Shared;
 use crate::clock::since_boot;
@@ -22,46 +22,56 @@ use crate::tls;
 /// Longest time for connecting, and for the TLS handshake.
 pub const HANDSHAKE: Duration = Duration::from_secs(10);
 
-/// Dials the peer whenever a negotiation is wanted; never ends.
-pub async fn keep_dialling(shared: Arc<Shared>, index: usize, endpoint: SocketAddr, connector: TlsConnector) {
+/// Dials the peer whenever a negotiation is wanted, until the peer goes.
+pub async fn keep_dialling(shared: Arc<Shared>, id: PeerId) {
+    tokio::select! {
+        () = dial_when_wanted(&shared, id) => {}
+        () = shared.links.gone(id) => {}
+    }
+}
+
+async fn dial_when_wanted(shared: &Arc<Shared>, id: PeerId) {
     let mut pace = Pace::default();
     loop {
-        shared.links.wanted(index).await;
+        shared.links.wanted(id).await;
         if let Some(wait) = pace.wait_after_session(since_boot()) {
-            sleep(wait).await;
+            shared.links.pause(id, wait, since_boot()).await;
             // The peer may have dialled meanwhile.
             continue;
         }
-        match dial(&shared, index, endpoint, &connector).await {
+        let Some(endpoint) = shared.endpoint(id) else {
+            shared.links.want_no_more(id);
+            continue;
+        };
+        match dial(shared, id, endpoint).await {
             Ok(channel) => {
                 pace.succeeded(since_boot());
-                let cancel = shared.established(index);
-                let shared = Arc::clone(&shared);
-                tokio::spawn(async move { session::live(&shared, index, channel, None, cancel).await });
+                let cancel = shared.established(id);
+                let shared = Arc::clone(shared);
+                tokio::spawn(async move { session::live(&shared, id, channel, None, cancel).await });
             }
             Err(error) => {
                 let wait = pace.failed();
                 match error {
-                    SessionError::Crossed => debug!(peer = shared.name(index), "{error}"),
-                    _ => warn!(peer = shared.name(index), "{endpoint}: {error}; again in {:.1} s", wait.as_secs_f32()),
+                    SessionError::Crossed => debug!(peer = shared.name(id), "{error}"),
+                    _ => {
+                        warn!(peer = shared.name(id), "{endpoint}: {error}; again in {:.1} s", wait.as_secs_f32());
+                        shared.links.failed(id, format!("{endpoint}: {error}"));
+                    }
                 }
-                sleep(wait).await;
+                shared.links.pause(id, wait, since_boot()).await;
             }
         }
     }
 }
 
-async fn dial(
-    shared: &Shared,
-    index: usize,
-    endpoint: SocketAddr,
-    connector: &TlsConnector,
-) -> Result<Channel<TcpStream>, SessionError> {
+async fn dial(shared: &Shared, id: PeerId, endpoint: SocketAddr) -> Result<Channel<TcpStream>, SessionError> {
     let io = |error| SessionError::Channel(ChannelError::Io(error));
     let (endpoint, vrf) = {
         let keeper = shared.keeper();
-        (keeper.scoped(index, endpoint), keeper.vrf(index))
+        (keeper.scoped(id, endpoint), keeper.vrf(id))
     };
+    let connector = shared.connector(id)?;
     let socket = if endpoint.is_ipv6() { TcpSocket::new_v6() } else { TcpSocket::new_v4() }.map_err(io)?;
     socket.bind_device(vrf.as_deref().map(str::as_bytes)).map_err(io)?;
     let tcp = timeout(HANDSHAKE, socket.connect(endpoint)).await.map_err(|_| SessionError::Timeout)?.map_err(io)?;
@@ -71,7 +81,7 @@ async fn dial(
         .map_err(|_| SessionError::Timeout)?
         .map_err(io)?;
     let mut channel = Channel::new(stream);
-    match session::negotiate(shared, index, &mut channel).await {
+    match session::negotiate(shared, id, &mut channel).await {
         Ok(()) => Ok(channel),
         Err(error) => {
             channel.close().await;

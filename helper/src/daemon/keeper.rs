@@ -1,7 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 
 //! The keeper of pair secrets: what the module is told, and which keys it is given.
+//!
+//! Peers come and go while it runs ([`apply`]); everything else names them by their [`PeerId`].
 
+pub mod apply;
+mod pair;
+mod steps;
+
+use std::collections::BTreeMap;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
@@ -12,18 +19,19 @@ use rustix::io::Errno;
 use tracing::{debug, error, info, warn};
 
 use super::backoff::fraction;
+use super::id::PeerId;
 use crate::config::{Config, Peer};
 use crate::identity::PublicKey;
 use crate::keys::keylog::{Entry, KeyLog};
 use crate::keys::schedule::{Prk, UnknownSuite};
 use crate::negotiate::{Local, Negotiated, Role};
-use crate::netlink::association::Association;
 use crate::netlink::key::KeyName;
 use crate::netlink::notice::Notice;
 use crate::netlink::policy::Policy;
 use crate::netlink::secret::NewSecret;
 use crate::netlink::{Error, Kernel};
 use crate::output::protocol;
+use pair::{Held, Pair};
 
 /// How long the older generation is still accepted once the newer is sent under.
 pub const OVERLAP: Duration = Duration::from_secs(60);
@@ -67,70 +75,21 @@ pub enum KeeperError {
     },
 }
 
-/// A generation of a pair's secret. Its key is wiped when it is dropped.
-struct Held {
-    generation: u64,
-    profile: Profile,
-    prk: Prk,
-    state: SecretState,
-    expires: Duration,
-    renew: Option<Duration>,
-    retires: Option<Duration>,
-}
-
-/// What is held for one peer.
-struct Pair {
-    peer: Peer,
-    /// Wire profile of the secrets that are held, or of those that are to come.
-    profile: Profile,
-    ifindex: u32,
-    vrf: u32,
-    last_generation: u64,
-    peer_idle: Option<u32>,
-    held: Vec<Held>,
-    /// Generations that the module holds from an earlier daemon; nobody has their keys any more.
-    inherited: Vec<u64>,
-    /// When they are deleted, once a newer one is sent under.
-    inherited_until: Option<Duration>,
-}
-
-impl Pair {
-    fn association(&self) -> Association {
-        Association {
-            name: self.peer.name.clone(),
-            profile: self.profile,
-            key_mode: self.peer.key_mode,
-            on_failure: self.peer.on_failure,
-            ifindex: self.ifindex,
-            vrf: self.vrf,
-            local: self.peer.local.clone(),
-            remote: self.peer.remote.clone(),
-            peer_idle: self.peer_idle,
-            epoch_packets: self.peer.epoch_packets,
-            epoch_seconds: self.peer.epoch_seconds,
-            renew_packets: self.peer.renew_packets,
-        }
-    }
-
-    fn covers(&self, flow: &FlowId) -> bool {
-        let within = |prefixes: &[crate::prefix::Prefix], address: [u8; 16]| {
-            prefixes.iter().any(|prefix| prefix.contains(Ipv6Addr::from(address)))
-        };
-        within(&self.peer.local, flow.local) && within(&self.peer.remote, flow.remote)
-    }
-
-    fn newest(&self) -> Option<u64> {
-        self.held.iter().map(|held| held.generation).max()
-    }
-}
-
 /// Associations, secrets and keys.
 pub struct Keeper {
     kernel: Box<dyn Kernel>,
     own: PublicKey,
     idle: u32,
     policy: Policy,
-    pairs: Vec<Pair>,
+    pairs: BTreeMap<PeerId, Pair>,
+    /// The next peer's.
+    next_id: PeerId,
+    /// Associations of peers that went, which the module would not delete so far.
+    leaving: Vec<String>,
+    /// What `associations-max` is to be once they are gone.
+    room: Option<u32>,
+    /// A new secret is due with them.
+    due: Vec<PeerId>,
     key_log: Option<KeyLog>,
     /// The module went away, or came back and has not been told everything yet.
     forgotten: bool,
@@ -148,18 +107,26 @@ impl Keeper {
         own: PublicKey,
         key_log: Option<KeyLog>,
     ) -> Result<Self, KeeperError> {
-        let pairs = config.peers.iter().map(pair).collect::<Result<_, _>>()?;
+        let mut next_id = PeerId::default();
+        let mut pairs = BTreeMap::new();
+        for peer in &config.peers {
+            pairs.insert(next_id.take(), Pair::new(peer, true)?);
+        }
         let mut keeper = Self {
             kernel,
             own,
             idle: config.host.idle,
             policy: config.policy.clone(),
             pairs,
+            next_id,
+            leaving: Vec::new(),
+            room: None,
+            due: Vec::new(),
             key_log,
             forgotten: false,
         };
         let before = keeper.kernel.associations()?;
-        for pair in &mut keeper.pairs {
+        for pair in keeper.pairs.values_mut() {
             let Some(known) = before.iter().find(|known| known.name == pair.peer.name) else { continue };
             pair.inherited = known.secrets.iter().map(|secret| secret.generation).collect();
             // What earlier secrets seal goes on until there is a new one.
@@ -168,13 +135,13 @@ impl Keeper {
             pair.last_generation = pair.inherited.iter().copied().max().unwrap_or(0);
         }
         // Those that go make room first: their prefixes may be another's now.
-        for gone in before.iter().filter(|known| keeper.pairs.iter().all(|pair| pair.peer.name != known.name)) {
+        for gone in before.iter().filter(|known| keeper.pairs.values().all(|pair| pair.peer.name != known.name)) {
             info!(association = gone.name, "removed: it is not in the configuration");
             keeper.kernel.association_del(&gone.name)?;
         }
         let mut made: Vec<&str> = Vec::new();
         let mut outcome = Ok(());
-        for pair in &keeper.pairs {
+        for pair in keeper.pairs.values() {
             outcome = keeper.kernel.association_set(&pair.association());
             if outcome.is_err() {
                 break;
@@ -199,7 +166,7 @@ impl Keeper {
     /// Notices when the module was unloaded, and when it is back: then it is told associations and policy again, and a new
     /// secret is due with the peers that are returned. What it remembers of secrets that were sent under went with it, so that
     /// none from before is ever given to it again.
-    pub fn look_again(&mut self) -> Vec<usize> {
+    pub fn look_again(&mut self) -> Vec<PeerId> {
         let there = match self.kernel.is_new() {
             Ok(false) if !self.forgotten => return Vec::new(),
             Ok(_) => true,
@@ -211,11 +178,9 @@ impl Keeper {
         };
         if !std::mem::replace(&mut self.forgotten, true) {
             warn!("the module was unloaded, and has no secret any more");
-            for pair in &mut self.pairs {
-                pair.held.clear();
-                pair.inherited.clear();
-                pair.inherited_until = None;
-            }
+            self.pairs.values_mut().for_each(Pair::forget);
+            self.leaving.clear();
+            self.room = None;
         }
         if !there {
             return Vec::new();
@@ -224,7 +189,7 @@ impl Keeper {
             Ok(()) => {
                 info!("the module is back: associations and policy are in place; negotiating anew");
                 self.forgotten = false;
-                (0..self.pairs.len()).collect()
+                self.pairs.keys().copied().collect()
             }
             Err(error) => {
                 warn!("the module is back, but not as it was: {error}");
@@ -234,23 +199,48 @@ impl Keeper {
     }
 
     fn tell_all(&mut self) -> Result<(), Error> {
-        for pair in &self.pairs {
+        for pair in self.pairs.values() {
             self.kernel.association_set(&pair.association())?;
         }
         self.kernel.policy_set(&self.policy)
     }
 
-    /// Whether anything is sent under a secret that is held here.
-    pub fn sends(&self, index: usize) -> bool {
-        self.pairs.get(index).is_some_and(|pair| pair.held.iter().any(|held| held.state == SecretState::Send))
+    /// Every peer.
+    pub fn peers(&self) -> Vec<PeerId> {
+        self.pairs.keys().copied().collect()
+    }
+
+    /// The peer of a name.
+    pub fn named(&self, name: &str) -> Option<PeerId> {
+        self.pairs.iter().find(|(_, pair)| pair.peer.name == name).map(|(id, _)| *id)
+    }
+
+    /// The peer that has a key.
+    pub fn with_key(&self, key: &PublicKey) -> Option<PeerId> {
+        self.pairs.iter().find(|(_, pair)| pair.peer.public_key == *key).map(|(id, _)| *id)
+    }
+
+    /// A peer's definition.
+    pub fn peer(&self, id: PeerId) -> Option<&Peer> {
+        self.pairs.get(&id).map(|pair| &pair.peer)
+    }
+
+    /// The generation that is sent under, of those that are held here.
+    pub fn sending(&self, id: PeerId) -> Option<u64> {
+        self.pairs.get(&id)?.sending().map(|held| held.generation)
+    }
+
+    /// When the secret that is held is to be replaced, on the clock that lifetimes run on.
+    pub fn renews_at(&self, id: PeerId) -> Option<Duration> {
+        self.pairs.get(&id)?.held.iter().filter_map(|held| held.renew).min()
     }
 
     /// What this host brings to a negotiation with a peer.
     ///
     /// # Errors
     /// No such peer.
-    pub fn local(&self, index: usize) -> Result<Local, KeeperError> {
-        let pair = self.pairs.get(index).ok_or(KeeperError::NoPeer)?;
+    pub fn local(&self, id: PeerId) -> Result<Local, KeeperError> {
+        let pair = self.pairs.get(&id).ok_or(KeeperError::NoPeer)?;
         Ok(Local {
             idle: self.idle,
             last_generation: pair.last_generation,
@@ -262,10 +252,10 @@ impl Keeper {
     }
 
     /// An endpoint with the number of the interface its link-local address is on.
-    pub fn scoped(&self, index: usize, endpoint: SocketAddr) -> SocketAddr {
-        match (endpoint, self.pairs.get(index)) {
+    pub fn scoped(&self, id: PeerId, endpoint: SocketAddr) -> SocketAddr {
+        match (endpoint, self.pairs.get(&id)) {
             (SocketAddr::V6(mut v6), Some(pair)) if v6.ip().is_unicast_link_local() && v6.scope_id() == 0 => {
-                v6.set_scope_id(pair.ifindex);
+                v6.set_scope_id(pair.devices.ifindex);
                 SocketAddr::V6(v6)
             }
             _ => endpoint,
@@ -273,8 +263,8 @@ impl Keeper {
     }
 
     /// The VRF that a peer is reached in.
-    pub fn vrf(&self, index: usize) -> Option<String> {
-        self.pairs.get(index)?.peer.vrf.clone()
+    pub fn vrf(&self, id: PeerId) -> Option<String> {
+        self.pairs.get(&id)?.peer.vrf.clone()
     }
 
     /// Installs a negotiated secret for receiving, with the receive keys of all live flows for its epoch 0, so that a switch
@@ -282,9 +272,9 @@ impl Keeper {
     ///
     /// # Errors
     /// What the module refuses; [`KeeperError::SentBefore`], and the secret is not kept.
-    pub fn install(&mut self, index: usize, negotiated: &Negotiated, now: Duration) -> Result<(), KeeperError> {
-        self.make_room(index)?;
-        let pair = self.pairs.get_mut(index).ok_or(KeeperError::NoPeer)?;
+    pub fn install(&mut self, id: PeerId, negotiated: &Negotiated, now: Duration) -> Result<(), KeeperError> {
+        self.make_room(id)?;
+        let pair = self.pairs.get_mut(&id).ok_or(KeeperError::NoPeer)?;
         let prk = Prk::extract(negotiated.suite, negotiated.salt.as_bytes(), &negotiated.shared_secret)?;
         pair.peer_idle = Some(negotiated.peer_idle);
         if std::mem::replace(&mut pair.profile, negotiated.profile) != negotiated.profile {
@@ -340,14 +330,14 @@ impl Keeper {
             retires: None,
         });
         if pair.peer.key_mode == KeyMode::Helper {
-            self.install_live(index, negotiated.generation)?;
+            self.install_live(id, negotiated.generation)?;
         }
         Ok(())
     }
 
     /// Leaves at most one generation in the module: the one that is sent under, or else the newest.
-    fn make_room(&mut self, index: usize) -> Result<(), KeeperError> {
-        let pair = self.pairs.get_mut(index).ok_or(KeeperError::NoPeer)?;
+    fn make_room(&mut self, id: PeerId) -> Result<(), KeeperError> {
+        let pair = self.pairs.get_mut(&id).ok_or(KeeperError::NoPeer)?;
         let known = self.kernel.associations()?.into_iter().find(|known| known.name == pair.peer.name);
         let Some(known) = known else {
             warn!(peer = pair.peer.name, "the module lost the association; it is made again, with the policy");
@@ -372,9 +362,9 @@ impl Keeper {
     }
 
     /// Receive keys only: sending keys are asked for once the generation is sent under.
-    fn install_live(&mut self, index: usize, generation: u64) -> Result<(), KeeperError> {
+    fn install_live(&mut self, id: PeerId, generation: u64) -> Result<(), KeeperError> {
         let flows = self.kernel.flows()?;
-        let pair = self.pairs.get(index).ok_or(KeeperError::NoPeer)?;
+        let pair = self.pairs.get(&id).ok_or(KeeperError::NoPeer)?;
         let mut names = Vec::new();
         for flow in flows.iter().map(|flow| flow.id).filter(|flow| pair.covers(flow)) {
             let association = pair.peer.name.clone();
@@ -394,8 +384,8 @@ impl Keeper {
     ///
     /// # Errors
     /// [`KeeperError::SentBefore`]; [`KeeperError::NoGeneration`]; what else the module refuses.
-    pub fn activate(&mut self, index: usize, generation: u64, now: Duration) -> Result<(), KeeperError> {
-        let pair = self.pairs.get_mut(index).ok_or(KeeperError::NoPeer)?;
+    pub fn activate(&mut self, id: PeerId, generation: u64, now: Duration) -> Result<(), KeeperError> {
+        let pair = self.pairs.get_mut(&id).ok_or(KeeperError::NoPeer)?;
         let held = pair.held.iter_mut().find(|held| held.generation == generation);
         let held = held.ok_or(KeeperError::NoGeneration(generation))?;
         if held.state == SecretState::Send {
@@ -421,7 +411,7 @@ impl Keeper {
     /// A generation that is not held, addresses outside the association's prefixes, an epoch out of bounds; what the
     /// module refuses.
     pub fn acquire(&mut self, name: &KeyName) -> Result<(), KeeperError> {
-        let pair = self.pairs.iter().find(|pair| pair.peer.name == name.association).ok_or(KeeperError::NoPeer)?;
+        let pair = self.pairs.values().find(|pair| pair.peer.name == name.association).ok_or(KeeperError::NoPeer)?;
         let held = pair.held.iter().find(|held| held.generation == name.generation);
         let held = held.ok_or(KeeperError::NoGeneration(name.generation))?;
         if !pair.covers(&name.flow) || name.flow.is_own_mirror() {
@@ -435,24 +425,20 @@ impl Keeper {
     }
 
     /// Takes an event; returns the peers that a new secret is due with.
-    pub fn event(&mut self, notice: &Notice, now: Duration) -> Vec<usize> {
+    pub fn event(&mut self, notice: &Notice, now: Duration) -> Vec<PeerId> {
         let association = notice.association.as_deref();
-        let concerned: Vec<usize> = (0..self.pairs.len())
-            .filter(|index| {
-                let name = self.pairs.get(*index).map(|pair| pair.peer.name.as_str());
-                association.is_none() || association == name
-            })
-            .collect();
+        let concerns = |pair: &Pair| association.is_none_or(|name| name == pair.peer.name);
+        let concerned: Vec<_> = self.pairs.iter().filter(|(_, pair)| concerns(pair)).map(|(id, _)| *id).collect();
         match notice.event {
             Some(Event::Authenticated) => {
-                for index in concerned {
-                    self.authenticated(index, notice.generation, now);
+                for id in concerned {
+                    self.authenticated(id, notice.generation, now);
                 }
                 Vec::new()
             }
             Some(event @ (Event::EpochsLow | Event::Exhausted | Event::PacketsReached | Event::KeysWiped)) => {
                 warn!(association, generation = notice.generation, "{}: negotiating anew", event.name());
-                concerned.into_iter().filter(|index| self.due(*index, notice.generation)).collect()
+                concerned.into_iter().filter(|id| self.due(*id, notice.generation)).collect()
             }
             Some(event) => {
                 let (reason, count) = (notice.reason.as_deref(), notice.count);
@@ -465,13 +451,13 @@ impl Keeper {
     }
 
     /// The peer sent under a generation of which m5 has not come: it is in force.
-    fn authenticated(&mut self, index: usize, generation: Option<u64>, now: Duration) {
-        let Some(pair) = self.pairs.get(index) else { return };
+    fn authenticated(&mut self, id: PeerId, generation: Option<u64>, now: Duration) {
+        let Some(pair) = self.pairs.get(&id) else { return };
         let Some(generation) = generation.filter(|generation| pair.newest() == Some(*generation)) else { return };
         let waiting = pair.held.iter().any(|held| held.generation == generation && held.state == SecretState::Receive);
         if waiting {
             let peer = pair.peer.name.clone();
-            match self.activate(index, generation, now) {
+            match self.activate(id, generation, now) {
                 Ok(()) => info!(peer, generation, "the peer sends under it; sending under it"),
                 Err(error) => warn!(peer, generation, "{error}"),
             }
@@ -479,8 +465,8 @@ impl Keeper {
     }
 
     /// Whether a new secret is due, asked once a generation.
-    fn due(&mut self, index: usize, generation: Option<u64>) -> bool {
-        let Some(pair) = self.pairs.get_mut(index) else { return false };
+    fn due(&mut self, id: PeerId, generation: Option<u64>) -> bool {
+        let Some(pair) = self.pairs.get_mut(&id) else { return false };
         let newest = pair.newest();
         let Some(held) = pair.held.iter_mut().find(|held| Some(held.generation) == newest) else { return true };
         // What an older generation tells is being seen to already.
@@ -488,9 +474,10 @@ impl Keeper {
     }
 
     /// Deletes what has had its time; returns the peers that a new secret is due with.
-    pub fn tick(&mut self, now: Duration) -> Vec<usize> {
-        let mut due = Vec::new();
-        for (index, pair) in self.pairs.iter_mut().enumerate() {
+    pub fn tick(&mut self, now: Duration) -> Vec<PeerId> {
+        self.leave();
+        let mut due = std::mem::take(&mut self.due);
+        for (id, pair) in &mut self.pairs {
             let over = |held: &Held| held.expires <= now || held.retires.is_some_and(|at| at <= now);
             for held in pair.held.iter().filter(|held| over(held)) {
                 debug!(peer = pair.peer.name, generation = held.generation, "wiped");
@@ -512,7 +499,7 @@ impl Keeper {
             let held = pair.held.iter_mut().find(|held| Some(held.generation) == newest);
             let renew = held.is_some_and(|held| held.renew.take_if(|at| *at <= now).is_some());
             if renew || (expired && newest.is_none()) {
-                due.push(index);
+                due.push(*id);
             }
         }
         due
@@ -520,7 +507,8 @@ impl Keeper {
 
     /// Deletes the secrets from the module and wipes them here.
     pub fn stop(&mut self) {
-        for pair in &mut self.pairs {
+        self.leave();
+        for pair in self.pairs.values_mut() {
             let held = pair.held.drain(..).map(|held| held.generation);
             for generation in held.chain(pair.inherited.drain(..)) {
                 if let Err(error) = self.kernel.secret_del(&pair.peer.name, generation) {
@@ -538,36 +526,9 @@ fn preferred(first: Profile) -> Vec<Profile> {
     std::iter::once(first).chain(others).collect()
 }
 
-fn pair(peer: &Peer) -> Result<Pair, KeeperError> {
-    let number = |device: &Option<String>| {
-        device.as_ref().map_or(Ok(0), |interface| {
-            let (peer, interface) = (peer.name.clone(), interface.clone());
-            number_of(&interface).map_err(|source| KeeperError::Interface { peer, interface, source })
-        })
-    };
-    Ok(Pair {
-        peer: peer.clone(),
-        profile: peer.profile,
-        ifindex: number(&peer.interface)?,
-        vrf: number(&peer.vrf)?,
-        last_generation: 0,
-        peer_idle: None,
-        held: Vec::new(),
-        inherited: Vec::new(),
-        inherited_until: None,
-    })
-}
-
 /// A flow, for messages.
 fn flow_text(flow: &FlowId) -> String {
     let side = |address: [u8; 16], port: u16| SocketAddr::new(Ipv6Addr::from(address).into(), port);
     let (local, remote) = (side(flow.local, flow.local_port), side(flow.remote, flow.remote_port));
     format!("{} {local} {remote}", protocol::name(flow.protocol))
-}
-
-/// An interface's number.
-fn number_of(interface: &str) -> std::io::Result<u32> {
-    use rustix::net::{netdevice, socket, AddressFamily, SocketType};
-    let any = socket(AddressFamily::INET6, SocketType::DGRAM, None)?;
-    Ok(netdevice::name_to_index(any, interface)?)
 }

@@ -3,6 +3,7 @@
 //! The daemon: negotiates with every peer, keeps the pair secrets, and answers the module.
 //!
 //! - [`keeper`]: associations, secrets and keys, without I/O but the module's
+//! - [`reload`]: another configuration comes into force
 //! - [`links`]: who dials, which of two crossing negotiations stands, which session is a peer's
 //! - [`channel`], [`session`]: messages over TLS, and the negotiation run over them
 //! - [`dial`], [`accept`]: how sessions come about
@@ -17,8 +18,10 @@ pub mod accept;
 pub mod backoff;
 pub mod channel;
 pub mod dial;
+pub mod id;
 pub mod keeper;
 pub mod links;
+pub mod reload;
 pub mod session;
 
 use std::future::Future;
@@ -29,19 +32,22 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
+use tokio_rustls::TlsConnector;
 use tracing::{debug, error, info, warn};
 
 use crate::clock::since_boot;
-use crate::config::Config;
+use crate::config::{Config, Host};
 use crate::files::{read_secret, FileError};
 use crate::identity::{KeyError, PrivateKey, PublicKey};
 use crate::keys::keylog::KeyLog;
 use crate::netlink::client::Family;
 use crate::netlink::listener::{Listener, Told};
 use crate::netlink::{Client, Error, Kernel};
-use crate::tls::{self, TlsError};
+use crate::tls::{self, Allowed, TlsError};
+use id::PeerId;
 use keeper::{Keeper, KeeperError};
 use links::{Cancel, Links};
+use session::SessionError;
 
 /// How often lifetimes are looked at.
 const TICK: Duration = Duration::from_secs(1);
@@ -94,7 +100,12 @@ pub struct Shared {
     /// Sessions and negotiations under way.
     pub links: Links,
     own: PrivateKey,
-    config: Config,
+    public: PublicKey,
+    /// Who may open a session.
+    allowed: Allowed,
+    host: Mutex<Host>,
+    /// The socket that peers dial, when it is another than at the start.
+    listener: watch::Sender<Option<Arc<TcpListener>>>,
 }
 
 impl Shared {
@@ -103,44 +114,73 @@ impl Shared {
         self.keeper.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The configuration.
-    pub fn config(&self) -> &Config {
-        &self.config
-    }
-
     /// This host's key.
     pub fn own(&self) -> &PrivateKey {
         &self.own
     }
 
+    /// Sockets that peers dial from now on, each in place of the one before.
+    pub fn listeners(&self) -> watch::Receiver<Option<Arc<TcpListener>>> {
+        self.listener.subscribe()
+    }
+
     /// A peer's name, for messages.
-    pub fn name(&self, index: usize) -> &str {
-        self.config.peers.get(index).map_or("?", |peer| peer.name.as_str())
+    pub fn name(&self, id: PeerId) -> String {
+        self.keeper().peer(id).map_or_else(|| "?".to_owned(), |peer| peer.name.clone())
+    }
+
+    /// Where a peer is dialled.
+    pub fn endpoint(&self, id: PeerId) -> Option<SocketAddr> {
+        self.keeper().peer(id)?.endpoint
     }
 
     /// The peer that has a key.
-    pub fn peer_of(&self, key: &PublicKey) -> Option<usize> {
-        self.config.peers.iter().position(|peer| peer.public_key == *key)
+    pub fn peer_of(&self, key: &PublicKey) -> Option<PeerId> {
+        self.keeper().with_key(key)
+    }
+
+    /// TLS for dialling a peer.
+    ///
+    /// # Errors
+    /// It went; an unusable key.
+    pub fn connector(&self, id: PeerId) -> Result<TlsConnector, SessionError> {
+        let key = self.keeper().peer(id).map(|peer| peer.public_key).ok_or(SessionError::Removed)?;
+        Ok(TlsConnector::from(Arc::new(tls::client(&self.own, key)?)))
     }
 
     /// A negotiation succeeded, and its session is the peer's from now on. Should its secret be lost already, as the module
     /// went meanwhile, another is seen to.
-    pub fn established(&self, index: usize) -> Cancel {
-        let cancel = self.links.established(index);
-        if !self.keeper().sends(index) {
-            self.renew(index);
+    pub fn established(&self, id: PeerId) -> Cancel {
+        let sending = self.keeper().sending(id);
+        let cancel = self.links.established(id, sending.unwrap_or_default(), since_boot());
+        if sending.is_none() {
+            self.renew(id);
         }
         cancel
     }
 
     /// Sees to a new secret with a peer: dials it, or has it dial.
-    pub fn renew(&self, index: usize) {
-        let dials = self.config.peers.get(index).is_some_and(|peer| peer.endpoint.is_some());
-        if dials {
-            self.links.want(index);
+    pub fn renew(&self, id: PeerId) {
+        if self.endpoint(id).is_some() {
+            self.links.want(id);
         } else {
-            self.links.close_session(index);
+            self.links.close_session(id);
         }
+    }
+
+    /// A peer came: it has a link from now on, and is dialled where that is possible.
+    fn admit(self: &Arc<Self>, id: PeerId) {
+        let known = self.keeper().peer(id).map(|peer| (peer.public_key, peer.endpoint.is_some()));
+        if let Some((key, wanted)) = known {
+            self.links.add(id, key, wanted);
+            tokio::spawn(dial::keep_dialling(Arc::clone(self), id));
+        }
+    }
+
+    /// Sessions are opened by the peers that there are, and by nobody else.
+    fn allow(&self) {
+        let keeper = self.keeper();
+        self.allowed.replace(keeper.peers().into_iter().filter_map(|id| keeper.peer(id)).map(|peer| peer.public_key));
     }
 }
 
@@ -160,13 +200,19 @@ impl Daemon {
         if let Some(peer) = config.peers.iter().find(|peer| peer.public_key == public) {
             return Err(DaemonError::OwnKey(peer.name.clone()));
         }
-        let key_log = config.host.key_log.as_deref().map(KeyLog::open).transpose()?;
-        if let Some(path) = &config.host.key_log {
-            warn!("pair secrets are logged to {}", path.display());
-        }
+        let key_log = open_key_log(&config.host)?;
         let keeper = Keeper::start(kernel, &config, public, key_log)?;
-        let links = Links::new(public, &config.peers);
-        Ok(Self { shared: Arc::new(Shared { keeper: Mutex::new(keeper), links, own, config }) })
+        let shared = Shared {
+            keeper: Mutex::new(keeper),
+            links: Links::new(public),
+            own,
+            public,
+            allowed: Allowed::default(),
+            host: Mutex::new(config.host),
+            listener: watch::Sender::default(),
+        };
+        shared.allow();
+        Ok(Self { shared: Arc::new(shared) })
     }
 
     /// What the tasks share.
@@ -186,14 +232,12 @@ impl Daemon {
     ) -> Result<(), DaemonError> {
         let shared = &self.shared;
         let mut tasks = tokio::task::JoinSet::new();
-        let peers = shared.config.peers.iter().map(|peer| peer.public_key).collect();
-        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(tls::server(&shared.own, peers)?));
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(tls::server(&shared.own, shared.allowed.clone())?));
         tasks.spawn(accept::accept_all(Arc::clone(shared), listener, acceptor));
-        for (index, peer) in shared.config.peers.iter().enumerate() {
-            if let Some(endpoint) = peer.endpoint {
-                let connector = tokio_rustls::TlsConnector::from(Arc::new(tls::client(&shared.own, peer.public_key)?));
-                tasks.spawn(dial::keep_dialling(Arc::clone(shared), index, endpoint, connector));
-            }
+        let _ends_all = EndsAll(shared);
+        let peers = shared.keeper().peers();
+        for id in peers {
+            shared.admit(id);
         }
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
@@ -208,19 +252,37 @@ impl Daemon {
                 }
                 Some(told) = told.recv() => handle(shared, told),
             };
-            for index in renew {
-                info!(peer = shared.name(index), "a new secret is due");
-                shared.renew(index);
+            for id in renew {
+                info!(peer = shared.name(id), "a new secret is due");
+                shared.renew(id);
             }
         }
         tasks.shutdown().await;
-        shared.links.close_all();
         self.shared.keeper().stop();
         Ok(())
     }
 }
 
-fn handle(shared: &Shared, told: Told) -> Vec<usize> {
+/// However the daemon ends, so does what runs on behalf of its peers.
+struct EndsAll<'a>(&'a Shared);
+
+impl Drop for EndsAll<'_> {
+    fn drop(&mut self) {
+        self.0.links.clear();
+    }
+}
+
+/// # Errors
+/// A file that others may read, or that cannot be written.
+fn open_key_log(host: &Host) -> Result<Option<KeyLog>, FileError> {
+    let key_log = host.key_log.as_deref().map(KeyLog::open).transpose()?;
+    if let Some(path) = &host.key_log {
+        warn!("pair secrets are logged to {}", path.display());
+    }
+    Ok(key_log)
+}
+
+fn handle(shared: &Shared, told: Told) -> Vec<PeerId> {
     match told {
         Told::Acquire(name) => {
             if let Err(error) = shared.keeper().acquire(&name) {
@@ -253,10 +315,11 @@ pub fn run(config: Config) -> Result<(), DaemonError> {
         let client = Client::open()?;
         let family = client.family();
         let (listener, families) = (Listener::join(family, &family.groups)?, client.families());
+        let peers = config.peers.len();
         let daemon = Daemon::new(config, own, Box::new(client))?;
         let (sender, told) = mpsc::channel(TOLD_MAX);
         let listening = tokio::spawn(listen(listener, families, sender));
-        info!("listening on {address}, {} peers", daemon.shared.config.peers.len());
+        info!("listening on {address}, {peers} peers");
         let result = daemon.serve(tcp, told, stop_signal()?).await;
         listening.abort();
         result

@@ -9,11 +9,13 @@ use tokio::time::timeout;
 use tracing::{debug, info, warn};
 
 use super::channel::{Channel, ChannelError};
+use super::id::PeerId;
 use super::keeper::KeeperError;
 use super::links::Cancel;
 use super::Shared;
 use crate::clock::since_boot;
 use crate::negotiate::{system_entropy, Client, Failure, Reason, Server, Step};
+use crate::tls::TlsError;
 
 /// Longest wait for a message of the negotiation.
 const STEP: Duration = Duration::from_secs(10);
@@ -45,30 +47,36 @@ pub enum SessionError {
     /// The key at the other end belongs to no peer.
     #[error("unknown peer")]
     Stranger,
+    /// The peer went meanwhile.
+    #[error("the peer was removed")]
+    Removed,
+    /// This host's key cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
 }
 
 /// Runs the client's side over a session to a peer.
 ///
 /// # Errors
 /// Whatever ended the negotiation; the session is then to be closed.
-pub async fn negotiate<IO>(shared: &Shared, index: usize, channel: &mut Channel<IO>) -> Result<(), SessionError>
+pub async fn negotiate<IO>(shared: &Shared, id: PeerId, channel: &mut Channel<IO>) -> Result<(), SessionError>
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
-    let cancel = shared.links.client_begins(index);
+    let cancel = shared.links.client_begins(id);
     let result = tokio::select! {
-        result = client(shared, index, channel) => result,
+        result = client(shared, id, channel) => result,
         () = cancel.notified() => Err(SessionError::Crossed),
     };
-    shared.links.client_ends(index, &cancel);
+    shared.links.client_ends(id, &cancel);
     result
 }
 
-async fn client<IO>(shared: &Shared, index: usize, channel: &mut Channel<IO>) -> Result<(), SessionError>
+async fn client<IO>(shared: &Shared, id: PeerId, channel: &mut Channel<IO>) -> Result<(), SessionError>
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
-    let local = shared.keeper().local(index)?;
+    let local = shared.keeper().local(id)?;
     let (mut client, m1) = Client::start(local, &mut system_entropy());
     channel.send(&m1).await?;
     loop {
@@ -77,10 +85,10 @@ where
             Step::Send(message) => channel.send(&message).await?,
             Step::Install(negotiated) => {
                 let now = since_boot();
-                shared.keeper().install(index, &negotiated, now)?;
-                shared.keeper().activate(index, negotiated.generation, now)?;
+                shared.keeper().install(id, &negotiated, now)?;
+                shared.keeper().activate(id, negotiated.generation, now)?;
                 let (generation, suite) = (negotiated.generation, negotiated.suite);
-                info!(peer = shared.name(index), generation, %suite, "negotiated; sending under it");
+                info!(peer = shared.name(id), generation, %suite, "negotiated; sending under it");
                 return confirm(&mut client, channel).await;
             }
             Step::Activate(_) | Step::Done => return Ok(()),
@@ -109,17 +117,17 @@ where
 ///
 /// # Errors
 /// Whatever ended the negotiation, after the peer was told as far as it is told.
-pub async fn answer<IO>(shared: &Shared, index: usize, channel: &mut Channel<IO>) -> Result<Server, SessionError>
+pub async fn answer<IO>(shared: &Shared, id: PeerId, channel: &mut Channel<IO>) -> Result<Server, SessionError>
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
     let m1 = timeout(STEP, channel.receive()).await.map_err(|_| SessionError::Timeout)??;
-    let cancel = shared.links.server_begins(index).ok_or(SessionError::Crossed)?;
+    let cancel = shared.links.server_begins(id).ok_or(SessionError::Crossed)?;
     let result = tokio::select! {
-        result = server(shared, index, channel, m1) => result,
+        result = server(shared, id, channel, m1) => result,
         () = cancel.notified() => Err(SessionError::Crossed),
     };
-    shared.links.server_ends(index, &cancel);
+    shared.links.server_ends(id, &cancel);
     let refusal = match &result {
         Err(SessionError::Negotiation(failure)) => Server::refusal(*failure),
         Err(SessionError::Channel(ChannelError::Message(failure))) => Server::refusal(*failure),
@@ -133,16 +141,11 @@ where
     result
 }
 
-async fn server<IO>(
-    shared: &Shared,
-    index: usize,
-    channel: &mut Channel<IO>,
-    m1: Vec<u8>,
-) -> Result<Server, SessionError>
+async fn server<IO>(shared: &Shared, id: PeerId, channel: &mut Channel<IO>, m1: Vec<u8>) -> Result<Server, SessionError>
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut server = Server::new(shared.keeper().local(index)?);
+    let mut server = Server::new(shared.keeper().local(id)?);
     let mut generation = 0;
     let mut suite = None;
     let mut message = m1;
@@ -150,7 +153,7 @@ where
         match server.receive(&message, &*channel, &mut system_entropy())? {
             Step::Send(message) => channel.send(&message).await?,
             Step::Install(negotiated) => {
-                shared.keeper().install(index, &negotiated, since_boot())?;
+                shared.keeper().install(id, &negotiated, since_boot())?;
                 generation = negotiated.generation;
                 suite = Some(negotiated.suite);
                 if let Some(m4) = server.installed() {
@@ -158,9 +161,9 @@ where
                 }
             }
             Step::Activate(acknowledgement) => {
-                shared.keeper().activate(index, generation, since_boot())?;
+                shared.keeper().activate(id, generation, since_boot())?;
                 let suite = suite.map(tracing::field::display);
-                info!(peer = shared.name(index), generation, suite, "negotiated; sending under it");
+                info!(peer = shared.name(id), generation, suite, "negotiated; sending under it");
                 channel.send(&acknowledgement).await?;
                 return Ok(server);
             }
@@ -170,25 +173,23 @@ where
     }
 }
 
-/// Lives with an established session until either end closes it. `server` answers repeated m5.
-pub async fn live<IO>(
-    shared: &Shared,
-    index: usize,
-    mut channel: Channel<IO>,
-    mut server: Option<Server>,
-    cancel: Cancel,
-) where
+/// Lives with an established session until either end closes it, or the peer goes. `server` answers repeated m5.
+pub async fn live<IO>(shared: &Shared, id: PeerId, mut channel: Channel<IO>, mut server: Option<Server>, cancel: Cancel)
+where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
+    let gone = shared.links.gone(id);
+    tokio::pin!(gone);
     loop {
         let message = tokio::select! {
             message = channel.receive() => message,
             () = cancel.notified() => break,
+            () = &mut gone => break,
         };
         let message = match message {
             Ok(message) => message,
             Err(error) => {
-                debug!(peer = shared.name(index), "session: {error}");
+                debug!(peer = shared.name(id), "session: {error}");
                 break;
             }
         };
@@ -205,14 +206,14 @@ pub async fn live<IO>(
             }
             Ok(_) => {}
             Err(failure) => {
-                warn!(peer = shared.name(index), "session: {failure}");
+                warn!(peer = shared.name(id), "session: {failure}");
                 break;
             }
         }
     }
     let _ = timeout(STEP, channel.close()).await;
-    if shared.links.session_ends(index, &cancel) {
-        info!(peer = shared.name(index), "session ended; its keys stay until the next negotiation");
-        shared.renew(index);
+    if shared.links.session_ends(id, &cancel) {
+        info!(peer = shared.name(id), "session ended; its keys stay until the next negotiation");
+        shared.renew(id);
     }
 }

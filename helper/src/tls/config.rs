@@ -12,6 +12,7 @@ use rustls::sign::CertifiedKey;
 use rustls::version::TLS13;
 use rustls::{CipherSuite, ClientConfig, ServerConfig};
 
+use super::allowed::Allowed;
 use super::verifier::Pinned;
 use crate::identity::{KeyError, PrivateKey, PublicKey};
 
@@ -55,7 +56,7 @@ fn certified(own: &PrivateKey) -> Result<Arc<CertifiedKey>, TlsError> {
 /// An unusable key.
 pub fn client(own: &PrivateKey, peer: PublicKey) -> Result<ClientConfig, TlsError> {
     let provider = provider();
-    let verifier = Pinned::new(vec![peer], provider.signature_verification_algorithms);
+    let verifier = Pinned::new(vec![peer].into(), provider.signature_verification_algorithms);
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&TLS13])?
         .dangerous()
@@ -67,13 +68,13 @@ pub fn client(own: &PrivateKey, peer: PublicKey) -> Result<ClientConfig, TlsErro
     Ok(config)
 }
 
-/// For sessions that any of the peers opens.
+/// For sessions that any of the peers opens, whoever they are by then.
 ///
 /// # Errors
 /// An unusable key.
-pub fn server(own: &PrivateKey, peers: Vec<PublicKey>) -> Result<ServerConfig, TlsError> {
+pub fn server(own: &PrivateKey, peers: impl Into<Allowed>) -> Result<ServerConfig, TlsError> {
     let provider = provider();
-    let verifier = Pinned::new(peers, provider.signature_verification_algorithms);
+    let verifier = Pinned::new(peers.into(), provider.signature_verification_algorithms);
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&TLS13])?
         .with_client_cert_verifier(Arc::new(verifier))

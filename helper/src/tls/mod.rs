@@ -3,9 +3,11 @@
 //! TLS 1.3 between two helpers (docs/protocol.md, section 9): raw public keys both ways (RFC 7250), each pinned; no
 //! tickets, no resumption, no early data, no server name.
 
+pub mod allowed;
 pub mod config;
 pub mod verifier;
 
+pub use allowed::Allowed;
 pub use config::{client, provider, server, TlsError};
 
 use rustls::pki_types::ServerName;

@@ -10,24 +10,25 @@ use rustls::pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, Uni
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, PeerIncompatible, SignatureScheme};
 
+use super::allowed::Allowed;
 use crate::identity::PublicKey;
 
 /// Accepts the holders of some private keys, and nobody else.
 #[derive(Debug)]
 pub struct Pinned {
-    allowed: Vec<PublicKey>,
+    allowed: Allowed,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
 impl Pinned {
-    /// Whoever holds one of these keys may speak.
-    pub fn new(allowed: Vec<PublicKey>, algorithms: WebPkiSupportedAlgorithms) -> Self {
+    /// Whoever holds one of these keys at the time of a handshake may speak.
+    pub fn new(allowed: Allowed, algorithms: WebPkiSupportedAlgorithms) -> Self {
         Self { allowed, algorithms }
     }
 
     fn verify(&self, end_entity: &CertificateDer<'_>, more: &[CertificateDer<'_>]) -> Result<(), Error> {
         let key = PublicKey::from_spki(end_entity).ok_or(Error::InvalidCertificate(CertificateError::BadEncoding))?;
-        if more.is_empty() && self.allowed.contains(&key) {
+        if more.is_empty() && self.allowed.has(&key) {
             Ok(())
         } else {
             Err(Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure))

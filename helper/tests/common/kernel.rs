@@ -13,9 +13,12 @@ use pdmv2::netlink::policy::{Limits, Policy};
 use pdmv2::netlink::secret::{HeldSecret, NewSecret};
 use pdmv2::netlink::stats::Stats;
 use pdmv2::netlink::{Error, Kernel};
+use pdmv2::prefix::Prefix;
 use pdmv2::secret::Secret;
 use pdmv2_proto::suite::Suite;
 use rustix::io::Errno;
+
+use super::logs;
 
 /// What was done to the module, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +46,12 @@ pub struct State {
     ids: Vec<(u64, SecretId)>,
     /// association-set of this name fails.
     pub refuse: Option<String>,
+    /// After so many changes one is refused, for want of memory.
+    pub refuse_after: Option<usize>,
+    /// And so are all that follow.
+    pub refuse_on: bool,
+    /// Two associations had an address in common.
+    pub overlapped: bool,
     /// The module is not loaded.
     pub gone: bool,
     /// It was loaded anew, and nobody has noticed.
@@ -77,6 +86,14 @@ impl MemoryKernel {
         found.map_or(vec![], |known| known.secrets.iter().map(|s| (s.generation, s.state.clone())).collect())
     }
 
+    /// Associations with their secrets, by name, and the policy.
+    pub fn in_force(&self) -> (Vec<AssociationInfo>, Policy) {
+        let state = self.state();
+        let mut associations = state.associations.clone();
+        associations.sort_by(|one, other| one.name.cmp(&other.name));
+        (associations, state.policy.clone())
+    }
+
     /// The generation that is sent under.
     pub fn sending(&self, name: &str) -> Option<u64> {
         self.secrets(name).into_iter().find(|(_, state)| state == "send").map(|(generation, _)| generation)
@@ -93,6 +110,25 @@ impl MemoryKernel {
             (false, false) => Ok(state),
         }
     }
+
+    /// [`Self::there`], of a request that changes something.
+    fn change(&self) -> Result<MutexGuard<'_, State>, Error> {
+        let mut state = self.there()?;
+        let refuse_on = state.refuse_on;
+        match &mut state.refuse_after {
+            Some(0) => {
+                if !refuse_on {
+                    state.refuse_after = None;
+                }
+                Err(refused(Errno::NOMEM))
+            }
+            Some(more) => {
+                *more -= 1;
+                Ok(state)
+            }
+            None => Ok(state),
+        }
+    }
 }
 
 fn refused(errno: Errno) -> Error {
@@ -100,6 +136,33 @@ fn refused(errno: Errno) -> Error {
 }
 
 impl State {
+    /// What is absent stays.
+    fn limit(&mut self, limits: Limits) {
+        let now = &mut self.policy.limits;
+        *now = Limits {
+            flows_max: limits.flows_max.or(now.flows_max),
+            idle: limits.idle.or(now.idle),
+            rest: limits.rest.or(now.rest),
+            memory: limits.memory.or(now.memory),
+            associations_max: limits.associations_max.or(now.associations_max),
+            pending_max: limits.pending_max.or(now.pending_max),
+            acquire_rate: limits.acquire_rate.or(now.acquire_rate),
+            event_rate: limits.event_rate.or(now.event_rate),
+            stranger_rate: limits.stranger_rate.or(now.stranger_rate),
+        };
+    }
+
+    fn note_overlaps(&mut self) {
+        for (index, one) in self.associations.iter().enumerate() {
+            for other in &self.associations[index + 1..] {
+                let meet = |p: &Prefix| other.remote.iter().any(|q| p.overlaps(q));
+                let same = (one.ifindex, one.vrf) == (other.ifindex, other.vrf);
+                let parked: Prefix = "::/128".parse().unwrap();
+                self.overlapped |= same && one.remote.iter().any(|p| *p != parked && meet(p));
+            }
+        }
+    }
+
     fn secrets(&mut self, name: &str) -> Result<&mut Vec<HeldSecret>, Error> {
         let found = self.associations.iter_mut().find(|known| known.name == name);
         found.map(|known| &mut known.secrets).ok_or_else(|| refused(Errno::NOENT))
@@ -116,42 +179,67 @@ impl Kernel for MemoryKernel {
     }
 
     fn policy_set(&mut self, policy: &Policy) -> Result<(), Error> {
-        let mut state = self.there()?;
+        let mut state = self.change()?;
         state.log.push(Done::Policy(policy.clone()));
-        state.policy = policy.clone();
+        state.limit(policy.limits);
+        state.policy.forbid_plain = policy.forbid_plain;
+        state.policy.rules = policy.rules.clone();
+        for rule in &mut state.policy.rules {
+            rule.expiry.get_or_insert(3600);
+        }
         Ok(())
     }
 
     fn limits_set(&mut self, limits: Limits) -> Result<(), Error> {
-        self.there()?.policy.limits = limits;
+        self.change()?.limit(limits);
         Ok(())
     }
 
     fn policy_get(&mut self) -> Result<Policy, Error> {
-        Ok(self.there()?.policy.clone())
+        let mut policy = self.there()?.policy.clone();
+        for rule in &mut policy.rules {
+            // A rule that never stops has no seconds left to tell.
+            rule.expiry.take_if(|seconds| *seconds == 0);
+        }
+        Ok(policy)
     }
 
     fn association_set(&mut self, association: &Association) -> Result<(), Error> {
-        let mut state = self.there()?;
+        let mut state = self.change()?;
         if state.refuse.as_ref() == Some(&association.name) {
             return Err(refused(Errno::INVAL));
         }
-        state.log.push(Done::Associate(association.name.clone()));
         let info = AssociationInfo::decode(&association.encode().into_bytes()).unwrap();
+        let most = state.policy.limits.associations_max.unwrap_or(u32::MAX) as usize;
+        let others = state.associations.iter().filter(|known| known.name != association.name).count();
+        if others >= most {
+            return Err(refused(Errno::NOSPC));
+        }
+        state.log.push(Done::Associate(association.name.clone()));
         match state.associations.iter_mut().find(|known| known.name == association.name) {
             Some(known) => {
-                let secrets = std::mem::take(&mut known.secrets);
+                let mut secrets = std::mem::take(&mut known.secrets);
+                // "Its secrets stay, unless its local prefixes or its key mode change", or its profile.
+                let stay = |one: &AssociationInfo| (one.local.clone(), one.key_mode.clone(), one.profile.clone());
+                if stay(known) != stay(&info) {
+                    secrets.clear();
+                }
                 *known = AssociationInfo { secrets, ..info };
             }
             None => state.associations.push(info),
         }
+        state.note_overlaps();
         Ok(())
     }
 
     fn association_del(&mut self, name: &str) -> Result<(), Error> {
-        let mut state = self.there()?;
-        state.log.push(Done::Dissociate(name.into()));
+        let mut state = self.change()?;
+        let before = state.associations.len();
         state.associations.retain(|known| known.name != name);
+        if state.associations.len() == before {
+            return Err(refused(Errno::NOENT));
+        }
+        state.log.push(Done::Dissociate(name.into()));
         Ok(())
     }
 
@@ -160,7 +248,10 @@ impl Kernel for MemoryKernel {
     }
 
     fn secret_add(&mut self, secret: &NewSecret) -> Result<bool, Error> {
-        let mut state = self.there()?;
+        if let Some(prk) = &secret.prk {
+            logs::secret(prk.as_bytes());
+        }
+        let mut state = self.change()?;
         let may_send = !state.sent.contains(&secret.id);
         let held = state.secrets(&secret.association)?;
         if held.len() >= 2 || held.iter().any(|held| held.generation >= secret.generation) {
@@ -210,6 +301,8 @@ impl Kernel for MemoryKernel {
     }
 
     fn key_add(&mut self, name: &KeyName, key: &FlowKey) -> Result<(), Error> {
+        logs::secret(key.key.as_bytes());
+        logs::secret(&key.base_nonce);
         let mut state = self.there()?;
         if state.secrets(&name.association)?.iter().all(|held| held.generation != name.generation) {
             return Err(refused(Errno::NOENT));

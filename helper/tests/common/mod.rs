@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 
-//! What several tests need: a module in memory, TLS sessions and negotiations in memory, and keys.
+//! What several tests need: a module in memory, TLS sessions and negotiations in memory, logs
+//! without secrets, and keys.
 #![allow(dead_code)]
 
+pub mod daemons;
 pub mod exchange;
 pub mod kernel;
+pub mod logs;
 pub mod tls;
 
 use pdmv2::identity::{PrivateKey, PublicKey};

@@ -14,6 +14,12 @@ use zeroize::Zeroizing;
 /// Longest secret file that is read, bytes.
 const SECRET_FILE_MAX: u64 = 4096;
 
+/// What group and others may do.
+const OTHERS: u32 = 0o077;
+
+/// What the path of a file begins with that a service manager hands over (systemd.exec(5), LoadCredential=).
+const CREDENTIALS: &str = "$CREDENTIALS_DIRECTORY";
+
 /// Why a secret file was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
@@ -53,6 +59,12 @@ pub enum FileError {
         /// The file.
         path: PathBuf,
     },
+    /// It is a credential, and nothing handed any over.
+    #[error("{path}: no credentials here, as CREDENTIALS_DIRECTORY is not set; systemd sets it for a service")]
+    NoCredentials {
+        /// The file.
+        path: PathBuf,
+    },
     /// It is there already.
     #[error("{path}: exists; it is not overwritten, since its key may be in use")]
     Exists {
@@ -66,7 +78,7 @@ fn io_error(path: &Path) -> impl FnOnce(io::Error) -> FileError + '_ {
 }
 
 /// Checks type, owner and mode of an open file, so that nothing can change between the check and the use.
-fn check(path: &Path, file: &File) -> Result<u64, FileError> {
+fn check(path: &Path, file: &File, kept_from: u32) -> Result<u64, FileError> {
     let meta = file.metadata().map_err(io_error(path))?;
     let mode = meta.permissions().mode() & 0o7777;
     if !meta.is_file() {
@@ -75,7 +87,7 @@ fn check(path: &Path, file: &File) -> Result<u64, FileError> {
     if meta.uid() != 0 && meta.uid() != geteuid().as_raw() {
         return Err(FileError::Owner { path: path.to_owned(), owner: meta.uid() });
     }
-    if mode & 0o077 != 0 {
+    if mode & kept_from != 0 {
         return Err(FileError::Mode { path: path.to_owned(), mode });
     }
     Ok(meta.len())
@@ -86,12 +98,29 @@ fn check(path: &Path, file: &File) -> Result<u64, FileError> {
 /// # Errors
 /// Anything but a regular file of 0600 or stricter, owned by root or the effective user, of at most 4096 bytes of UTF-8.
 pub fn read_secret(path: &Path) -> Result<Zeroizing<String>, FileError> {
+    read(path, OTHERS)
+}
+
+/// [`read_secret`], of a file that a configuration names: it may be a credential, `$CREDENTIALS_DIRECTORY/NAME`.
+///
+/// # Errors
+/// As for [`read_secret`]; [`FileError::NoCredentials`].
+pub fn read_configured(path: &Path) -> Result<Zeroizing<String>, FileError> {
+    let Ok(name) = path.strip_prefix(CREDENTIALS) else { return read_secret(path) };
+    let Some(directory) = std::env::var_os("CREDENTIALS_DIRECTORY") else {
+        return Err(FileError::NoCredentials { path: path.to_owned() });
+    };
+    // Who may read one stands in an access control list, whose mask shows as the group's bits; the directory is closed.
+    read(&Path::new(&directory).join(name), 0o037)
+}
+
+fn read(path: &Path, kept_from: u32) -> Result<Zeroizing<String>, FileError> {
     let file = OpenOptions::new()
         .read(true)
         .custom_flags((OFlags::NONBLOCK | OFlags::CLOEXEC).bits() as i32)
         .open(path)
         .map_err(io_error(path))?;
-    if check(path, &file)? > SECRET_FILE_MAX {
+    if check(path, &file, kept_from)? > SECRET_FILE_MAX {
         return Err(FileError::Long { path: path.to_owned() });
     }
     let mut text = Zeroizing::new(String::with_capacity(SECRET_FILE_MAX as usize + 1));
@@ -126,7 +155,7 @@ pub fn append_secret(path: &Path) -> Result<File, FileError> {
         .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC).bits() as i32)
         .open(path)
         .map_err(io_error(path))?;
-    check(path, &file)?;
+    check(path, &file, OTHERS)?;
     Ok(file)
 }
 

@@ -12,18 +12,22 @@
 //! - [`tls`]: the session it runs in, with pinned raw public keys
 //! - [`netlink`]: the module's family `pdmv2`, as `docs/netlink/pdmv2.yaml` describes it
 //! - [`daemon`]: what ties these together
+//! - [`control`], [`notify`], [`logging`]: how it is run as a service
 //! - [`config`], [`cli`], [`output`]: what a person meets
 
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod control;
 pub mod daemon;
 pub mod files;
 pub mod hex;
 pub mod identity;
 pub mod keys;
+pub mod logging;
 pub mod negotiate;
 pub mod netlink;
+pub mod notify;
 pub mod output;
 pub mod prefix;
 pub mod registration;

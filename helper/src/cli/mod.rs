@@ -8,7 +8,10 @@ mod flow;
 mod genkey;
 mod policy;
 mod pubkey;
+mod rekey;
 mod show;
+mod status;
+mod sync;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -16,9 +19,11 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::config::ConfigError;
+use crate::control::client::ControlError;
 use crate::daemon::DaemonError;
 use crate::files::FileError;
 use crate::identity::KeyError;
+use crate::logging::LogError;
 use crate::netlink::Error;
 use crate::output::Format;
 
@@ -42,6 +47,12 @@ enum Command {
     Pubkey(pubkey::Args),
     /// Negotiate secrets with the configured peers and give the module its keys, until SIGTERM or SIGINT.
     Daemon(daemon::Args),
+    /// Have a daemon that runs bring another configuration into force: all of it, or nothing.
+    Sync(sync::Args),
+    /// Have a daemon that runs negotiate new secrets now; the old ones are in force until then.
+    Rekey(rekey::Args),
+    /// Show the sessions of a daemon that runs.
+    Status(status::Args),
     /// Show associations, flows and what was measured on them; so does `pdmv2` alone.
     Show,
     /// Show the policy, replace or clear it, or change limits.
@@ -66,6 +77,14 @@ enum CliError {
     #[error(transparent)]
     Netlink(#[from] Error),
     #[error(transparent)]
+    Log(#[from] LogError),
+    #[error(transparent)]
+    Control(#[from] ControlError),
+    #[error("the daemon's answer is to another question")]
+    Answer,
+    #[error("{0}")]
+    Rekey(String),
+    #[error(transparent)]
     Json(#[from] serde_json::Error),
     #[error("{0}")]
     Io(#[from] io::Error),
@@ -79,6 +98,9 @@ pub fn main() -> ExitCode {
         Command::Genkey(args) => genkey::run(&args),
         Command::Pubkey(args) => pubkey::run(&args),
         Command::Daemon(args) => daemon::run(&args),
+        Command::Sync(args) => sync::run(&args, format),
+        Command::Rekey(args) => rekey::run(&args, format),
+        Command::Status(args) => status::run(&args, format),
         Command::Show => show::run(format),
         Command::Policy(args) => policy::run(&args, format),
         Command::Flow(args) => flow::run(&args, format),

@@ -23,6 +23,7 @@ use locate::Source;
 pub use peer::overlap;
 pub use suite::Preference;
 
+use crate::control::DEFAULT_SOCKET;
 use crate::identity::PublicKey;
 use crate::negotiate::IDLE_MAX;
 use crate::netlink::policy::Policy;
@@ -59,8 +60,17 @@ pub struct Host {
     pub idle: u32,
     /// Where pair secrets are logged; `None`, the default, for nowhere.
     pub key_log: Option<PathBuf>,
+    /// Where commands reach the daemon, if it is told.
+    pub control_socket: Option<PathBuf>,
     /// KEMs, KDFs and AEADs to negotiate with peers that say nothing else.
     pub preference: Preference,
+}
+
+impl Host {
+    /// Where commands reach the daemon.
+    pub fn control_socket(&self) -> &Path {
+        self.control_socket.as_deref().unwrap_or_else(|| Path::new(DEFAULT_SOCKET))
+    }
 }
 
 /// Another host.
@@ -98,7 +108,11 @@ pub struct Peer {
     pub suites: Vec<Suite>,
 }
 
-fn read(path: &Path) -> Result<String, ConfigError> {
+/// The text of a file.
+///
+/// # Errors
+/// A file that cannot be read.
+pub fn read(path: &Path) -> Result<String, ConfigError> {
     std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })
 }
 
@@ -153,6 +167,7 @@ fn host(source: &Source<'_>, raw: raw::Host) -> Result<Host, ConfigError> {
         listen,
         idle: within(source, raw.idle, 1, IDLE_MAX)?.unwrap_or(DEFAULT_IDLE),
         key_log: raw.key_log,
+        control_socket: raw.control_socket,
         preference: Preference::default().with(source, &raw.kem, &raw.kdf, &raw.aead)?,
     })
 }

@@ -45,6 +45,7 @@ pub struct Host {
     pub listen: Option<Spanned<String>>,
     pub idle: Option<Spanned<u32>>,
     pub key_log: Option<PathBuf>,
+    pub control_socket: Option<PathBuf>,
     pub kem: Names,
     pub kdf: Names,
     pub aead: Names,

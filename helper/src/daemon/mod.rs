@@ -4,6 +4,7 @@
 //!
 //! - [`keeper`]: associations, secrets and keys, without I/O but the module's
 //! - [`reload`]: another configuration comes into force
+//! - [`control`], [`lock`]: the socket that commands come by, and that there is one daemon
 //! - [`links`]: who dials, which of two crossing negotiations stands, which session is a peer's
 //! - [`channel`], [`session`]: messages over TLS, and the negotiation run over them
 //! - [`dial`], [`accept`]: how sessions come about
@@ -17,36 +18,45 @@
 pub mod accept;
 pub mod backoff;
 pub mod channel;
+pub mod control;
 pub mod dial;
 pub mod id;
 pub mod keeper;
 pub mod links;
+pub mod lock;
 pub mod reload;
 pub mod session;
 
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::signal::unix::{signal, SignalKind};
 use tokio::sync::{mpsc, watch};
 use tokio_rustls::TlsConnector;
 use tracing::{debug, error, info, warn};
 
 use crate::clock::since_boot;
-use crate::config::{Config, Host};
-use crate::files::{read_secret, FileError};
+use crate::config::{self, Config, Host};
+use crate::control::DEFAULT_SOCKET;
+use crate::files::{read_configured, FileError};
 use crate::identity::{KeyError, PrivateKey, PublicKey};
 use crate::keys::keylog::KeyLog;
 use crate::netlink::client::Family;
 use crate::netlink::listener::{Listener, Told};
 use crate::netlink::{Client, Error, Kernel};
+use crate::notify;
 use crate::tls::{self, Allowed, TlsError};
+use control::{Socket, SocketError};
 use id::PeerId;
 use keeper::{Keeper, KeeperError};
 use links::{Cancel, Links};
+use lock::{Lock, LockError};
 use session::SessionError;
 
 /// How often lifetimes are looked at.
@@ -75,6 +85,12 @@ pub enum DaemonError {
     /// TLS settings.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// There is one already.
+    #[error("another daemon runs in this network namespace: {0}")]
+    Another(LockError),
+    /// The control socket.
+    #[error(transparent)]
+    Control(#[from] SocketError),
     /// The address to listen on.
     #[error("cannot listen on {address}: {source}")]
     Listen {
@@ -104,6 +120,8 @@ pub struct Shared {
     /// Who may open a session.
     allowed: Allowed,
     host: Mutex<Host>,
+    /// The socket that peers dial is a service manager's.
+    given: AtomicBool,
     /// The socket that peers dial, when it is another than at the start.
     listener: watch::Sender<Option<Arc<TcpListener>>>,
 }
@@ -209,6 +227,7 @@ impl Daemon {
             public,
             allowed: Allowed::default(),
             host: Mutex::new(config.host),
+            given: AtomicBool::new(false),
             listener: watch::Sender::default(),
         };
         shared.allow();
@@ -298,32 +317,108 @@ fn handle(shared: &Shared, told: Told) -> Vec<PeerId> {
     }
 }
 
-/// Runs the daemon in this network namespace until SIGTERM or SIGINT.
+/// Runs the daemon in this network namespace until SIGTERM or SIGINT. On SIGHUP, what the file says then comes into force.
 ///
 /// # Errors
 /// Whatever keeps it from starting.
-pub fn run(config: Config) -> Result<(), DaemonError> {
+pub fn run(config: Config, file: &Path) -> Result<(), DaemonError> {
     // A core dump would hold every secret.
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
     let path = &config.host.private_key_file;
-    let own = PrivateKey::from_base64(&read_secret(path)?)
+    let own = PrivateKey::from_base64(&read_configured(path)?)
         .map_err(|source| DaemonError::Key { path: path.display().to_string(), source })?;
+    let _only = only_one()?;
+    let given = listenfd::ListenFd::from_env().take_tcp_listener(0)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let address = config.host.listen;
-        let tcp = TcpListener::bind(address).await.map_err(|source| DaemonError::Listen { address, source })?;
+        let (stop, mut hangup) = (stop_signal()?, signal(SignalKind::hangup())?);
+        let control = control_socket(&config.host)?;
+        let is_given = given.is_some();
+        let tcp = listen_on(config.host.listen, given).await?;
         let client = Client::open()?;
         let family = client.family();
         let (listener, families) = (Listener::join(family, &family.groups)?, client.families());
-        let peers = config.peers.len();
+        let (address, peers) = (tcp.local_addr()?, config.peers.len());
         let daemon = Daemon::new(config, own, Box::new(client))?;
+        let shared = Arc::clone(&daemon.shared);
+        shared.given.store(is_given, Ordering::Relaxed);
         let (sender, told) = mpsc::channel(TOLD_MAX);
-        let listening = tokio::spawn(listen(listener, families, sender));
+        let mut tasks = tokio::task::JoinSet::new();
+        tasks.spawn(listen(listener, families, sender));
+        if let Some(socket) = control {
+            tasks.spawn(control::serve(Arc::clone(&shared), socket));
+        }
+        let file = file.to_owned();
+        tasks.spawn(async move {
+            while hangup.recv().await.is_some() {
+                notify::reloading();
+                notify::ready(&apply_file(&shared, &file));
+            }
+        });
         info!("listening on {address}, {peers} peers");
-        let result = daemon.serve(tcp, told, stop_signal()?).await;
-        listening.abort();
+        notify::ready(&format!("listening on {address}, {peers} peers"));
+        let result = daemon.serve(tcp, told, stop).await;
+        notify::stopping();
+        tasks.shutdown().await;
         result
     })
+}
+
+/// A second daemon would take policy and associations from the first. Where there is no directory for its lock, the module
+/// alone is asked.
+fn only_one() -> Result<Option<Lock>, DaemonError> {
+    let directory = Path::new(DEFAULT_SOCKET).parent().unwrap_or(Path::new("/run"));
+    let _ = std::fs::create_dir_all(directory);
+    let namespace = lock::network_namespace()?;
+    match Lock::take(&directory.join(format!("netns-{namespace}.lock"))) {
+        Ok(lock) => Ok(Some(lock)),
+        Err(error @ LockError::Held(_)) => Err(DaemonError::Another(error)),
+        Err(LockError::Io(error)) => {
+            debug!("nothing keeps another daemon from this network namespace: {}: {error}", directory.display());
+            Ok(None)
+        }
+    }
+}
+
+/// The control socket. The one that is nobody's choice may be the socket of a daemon in another network namespace: then
+/// there is none here.
+fn control_socket(host: &Host) -> Result<Option<Socket>, SocketError> {
+    match Socket::bind(host.control_socket()) {
+        Ok(socket) => Ok(Some(socket)),
+        Err(error) if host.control_socket.is_none() => {
+            warn!("`pdmv2 rekey`, `sync` and `status` do not reach this daemon: {error}");
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The socket that a service manager gave, or else one of our own.
+async fn listen_on(address: SocketAddr, given: Option<std::net::TcpListener>) -> Result<TcpListener, DaemonError> {
+    match given {
+        Some(listener) => {
+            listener.set_nonblocking(true)?;
+            Ok(TcpListener::from_std(listener)?)
+        }
+        None => TcpListener::bind(address).await.map_err(|source| DaemonError::Listen { address, source }),
+    }
+}
+
+/// Brings what a file says into force, if all of it can be; what became of it.
+fn apply_file(shared: &Arc<Shared>, file: &Path) -> String {
+    let applied = config::load(file)
+        .map_err(|error| error.to_string())
+        .and_then(|config| reload::apply(shared, config).map_err(|error| error.to_string()));
+    match applied {
+        Ok(_) => {
+            info!("{} is in force", file.display());
+            format!("{} is in force", file.display())
+        }
+        Err(why) => {
+            error!("{} is not in force: {why}", file.display());
+            format!("{} is not in force", file.display())
+        }
+    }
 }
 
 /// Hands on what the module tells; when it was loaded anew, what the new one tells.
@@ -361,7 +456,6 @@ async fn listen(mut listener: Listener, mut families: watch::Receiver<Family>, s
 }
 
 fn stop_signal() -> io::Result<impl Future<Output = ()>> {
-    use tokio::signal::unix::{signal, SignalKind};
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     Ok(async move {
         tokio::select! {

@@ -4,6 +4,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use tokio::net::TcpListener;
@@ -12,7 +13,7 @@ use tracing::info;
 use super::keeper::apply::{ApplyError, Report};
 use super::{open_key_log, Shared};
 use crate::config::{Config, Host};
-use crate::files::{read_secret, FileError};
+use crate::files::{read_configured, FileError};
 use crate::identity::{KeyError, PrivateKey};
 
 /// Why a configuration did not come into force. Nothing has changed then, but what [`ApplyError::Stuck`] says.
@@ -58,6 +59,12 @@ pub fn apply(shared: &Arc<Shared>, config: Config) -> Result<Report, ReloadError
     if let Some(peer) = config.peers.iter().find(|peer| peer.public_key == shared.public) {
         return Err(ReloadError::OwnKey(peer.name.clone()));
     }
+    if config.host.control_socket() != host.control_socket() {
+        return Err(ReloadError::Restart("host.control-socket"));
+    }
+    if config.host.listen != host.listen && shared.given.load(Ordering::Relaxed) {
+        return Err(ReloadError::Restart("host.listen (the socket is the service manager's)"));
+    }
     let listener = (config.host.listen != host.listen).then(|| listen(config.host.listen)).transpose()?;
     // Opened anew in any case: the file may have been moved away.
     let key_log = open_key_log(&config.host)?;
@@ -79,7 +86,7 @@ pub fn apply(shared: &Arc<Shared>, config: Config) -> Result<Report, ReloadError
 fn check_key(shared: &Shared, host: &Host) -> Result<(), ReloadError> {
     let path = &host.private_key_file;
     let wrong = |source| ReloadError::Key { path: path.display().to_string(), source };
-    let key = PrivateKey::from_base64(&read_secret(path)?).map_err(wrong)?;
+    let key = PrivateKey::from_base64(&read_configured(path)?).map_err(wrong)?;
     if key.public().map_err(wrong)? != shared.public {
         return Err(ReloadError::Restart("host.private-key-file: the key in it"));
     }

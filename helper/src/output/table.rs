@@ -6,6 +6,7 @@ use std::net::{Ipv6Addr, SocketAddrV6};
 
 use super::protocol;
 use super::view::{Overview, PolicyView, RuleView};
+use crate::control::Status;
 use crate::netlink::association::AssociationInfo;
 use crate::netlink::flow::{Delay, Flow};
 use crate::netlink::policy::{Limits, Ports};
@@ -108,6 +109,37 @@ fn epoch(secret: &HeldSecret) -> String {
         (Some(first), Some(last)) => format!("{highest} ({first}-{last})"),
         _ => highest.to_string(),
     }
+}
+
+/// `pdmv2 status`.
+pub fn status(status: &Status) -> String {
+    if status.peers.is_empty() {
+        return "The daemon has no peers.\n".to_owned();
+    }
+    let seconds = |seconds: Option<u64>| seconds.map_or("-".into(), |seconds| format!("{seconds} s"));
+    let rows: Vec<_> = (status.peers.iter())
+        .map(|peer| {
+            vec![
+                peer.peer.clone(),
+                peer.endpoint.clone().unwrap_or_else(|| "it dials".into()),
+                seconds(peer.session),
+                peer.generation.map_or("-".into(), |generation| generation.to_string()),
+                seconds(peer.renews_in),
+                seconds(peer.dials_in),
+                peer.last_error.clone().unwrap_or_else(|| "-".into()),
+            ]
+        })
+        .collect();
+    let headings = [
+        ("peer", false),
+        ("endpoint", false),
+        ("session for", true),
+        ("generation", true),
+        ("renewed in", true),
+        ("dialled in", true),
+        ("last error", false),
+    ];
+    columns(&headings, &rows)
 }
 
 /// The table of flows.

@@ -101,10 +101,38 @@ fn a_wrong_configuration_is_told_with_file_line_and_key() {
     let path = dir.path().join("pdmv2.toml");
     std::fs::write(&path, "[host]\nprivate-key-file = \"k\"\nidle = 0\n").unwrap();
     let error = stderr(&pdmv2(&["daemon", "--config", text(&path)], ""));
-    assert_eq!(error, format!("pdmv2: {}:3: host.idle: 0 is not within 1 to 86400\n", path.display()));
+    assert_eq!(error, format!("pdmv2: {}:3:8: host.idle: 0 is not within 1 to 86400\n", path.display()));
     std::fs::write(&path, "[[rule]]\nsend = \"v4\"\n").unwrap();
     let error = stderr(&pdmv2(&["policy", "set", text(&path)], ""));
-    assert!(error.contains(":2: rule[1].send: `v4` is not one of"), "{error}");
+    assert!(error.contains(":2:8: rule[1].send: `v4` is not one of"), "{error}");
+}
+
+#[test]
+fn check_config_tells_everything_and_its_exit_status_says_whether_a_daemon_would_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, key) = (dir.path().join("pdmv2.toml"), dir.path().join("key"));
+    stdout(&pdmv2(&["genkey", "-o", text(&key)], ""));
+    std::fs::write(&path, "[host]\nidle = 0\n[policy]\nrest = 0\n").unwrap();
+    let output = pdmv2(&["check-config", text(&path)], "");
+    assert!(!output.status.success());
+    let said = String::from_utf8(output.stdout).unwrap();
+    let file = path.display();
+    assert!(
+        said.contains("missing field `private-key-file`") && said.contains(&format!("{file}:4:8: policy.rest")),
+        "{said}"
+    );
+    let wrong = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(wrong, format!("pdmv2: {file}: {} wrong\n", said.lines().count()));
+    let right = format!("[host]\nprivate-key-file = \"{}\"\nkey-log = \"/nonexistent/log\"\n", key.display());
+    std::fs::write(&path, right).unwrap();
+    let said = stdout(&pdmv2(&["check-config", text(&path)], ""));
+    assert_eq!(said, format!("{file}:3:11: host.key-log: there is no directory /nonexistent (warning)\n"));
+    let said = stdout(&pdmv2(&["--json", "check-config", text(&path)], ""));
+    let found: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(
+        (&found[0]["severity"], &found[0]["key"], &found[0]["line"]),
+        (&"warning".into(), &"host.key-log".into(), &3.into())
+    );
 }
 
 #[test]

@@ -4,7 +4,7 @@
 
 mod common;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use common::public;
 use pdmv2::config::{parse, parse_policy, Config, ConfigError, Peer};
@@ -235,10 +235,87 @@ fn every_error_names_file_line_and_key() {
         let text = GOOD.replacen(what, by, 1);
         let text = text.replace("KEY_B", &public(2).to_string()).replace("KEY_C", &public(3).to_string());
         let error = read(&text).map(drop).unwrap_err().to_string();
-        let start = format!("pdmv2.toml:{line}: {key}: ");
-        assert!(error.starts_with(&start), "{by}: expected {start}, got {error}");
+        let rest =
+            error.strip_prefix(&format!("pdmv2.toml:{line}:")).unwrap_or_else(|| panic!("{by}: {line}, {error}"));
+        let (column, rest) = rest.split_once(": ").unwrap();
+        assert!(column.parse().is_ok_and(|column: usize| (1..100).contains(&column)), "{by}: {error}");
+        assert!(rest.starts_with(&format!("{key}: ")), "{by}: expected {key}, got {error}");
         assert!(error.contains(part), "{by}: expected {part}, got {error}");
     }
+}
+
+#[test]
+fn all_that_is_wrong_is_told_in_order_with_its_place() {
+    let text = good()
+        .replace("idle = 300", "idle = 0")
+        .replace("endpoint = \"[fd00::2]:4480\"", "endpoint = \"here\"")
+        .replace("lifetime = 3600", "lifetime = 1")
+        .replace("name = \"c\"", "nmae = \"c\"")
+        .replace("flows-max = 1000", "flows-max = 0")
+        .replace("sample = 10", "sample = 0")
+        .replace("send = \"pdm\"", "send = \"v7\"\nlocal = \"10.0.0.1\"")
+        + "[extra]\n";
+    let problems = pdmv2::config::check(Path::new("f"), &text).map(drop).unwrap_err();
+    let found: Vec<_> = problems
+        .iter()
+        .map(|problem| {
+            let text = problem.to_string();
+            text.splitn(5, ':').take(4).collect::<Vec<_>>().join(":")
+        })
+        .collect();
+    let expected = [
+        "f:4:8: host.idle",
+        "f:11:12: peer[1].endpoint",
+        "f:17:12: peer[1].lifetime",
+        "f:24:1: peer[2].nmae",
+        "f:31:13: policy.flows-max",
+        "f:41:10: rule[1].sample",
+        "f:46:8: rule[2].send",
+        "f:47:9: rule[2].local",
+        "f:48:2: extra",
+    ];
+    assert_eq!(found, expected, "{problems:?}");
+    // All that is no TOML, too.
+    let problems = pdmv2::config::check(Path::new("f"), "[host\nidle = \n[policy]\nx = = 3\n").map(drop).unwrap_err();
+    assert!(problems.len() >= 2, "{problems:?}");
+}
+
+#[test]
+fn what_does_not_fit_the_host_is_told_too() {
+    use pdmv2::config::examine::{examine, Severity};
+
+    let dir = tempfile::tempdir().unwrap();
+    let key_file = dir.path().join("key");
+    pdmv2::files::create_secret(&key_file, common::key(2).to_base64().as_bytes()).unwrap();
+    let text = good().replace("/etc/pdmv2/private-key", key_file.to_str().unwrap()).replace("eth0", "no-such-link");
+    let found = |text: &str| {
+        let told = |finding: pdmv2::config::examine::Finding| (finding.severity, finding.problem.to_string());
+        examine(Path::new("f"), text).into_iter().map(told).collect::<Vec<_>>()
+    };
+    let [(own, own_text), (link, link_text)] = found(&text).try_into().unwrap();
+    assert_eq!((own, link), (Severity::Error, Severity::Warning));
+    assert!(own_text.starts_with("f:10:14: peer[1].public-key: "), "{own_text}");
+    assert!(link_text.starts_with("f:26:13: peer[2].interface: `no-such-link`"), "{link_text}");
+
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(&key_file, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let plain = text.replace(&public(2).to_string(), &public(5).to_string()).replace("no-such-link", "lo");
+    let [(mode, mode_text)] = found(&plain).try_into().unwrap();
+    assert!(mode == Severity::Error && mode_text.contains("host.private-key-file") && mode_text.contains("0644"));
+    for (file, part, severity) in [
+        (dir.path().join("none"), "No such file", Severity::Error),
+        (PathBuf::from("$CREDENTIALS_DIRECTORY/key"), "CREDENTIALS_DIRECTORY is not set", Severity::Warning),
+    ] {
+        let text = plain.replace(key_file.to_str().unwrap(), file.to_str().unwrap());
+        let [(how, said)] = found(&text).try_into().unwrap();
+        assert!(how == severity && said.contains(part), "{said}");
+    }
+    std::fs::write(&key_file, "not a key").unwrap();
+    std::fs::set_permissions(&key_file, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let [(_, said)] = found(&plain).try_into().unwrap();
+    assert!(said.contains("not a key: 32 bytes"), "{said}");
+    std::fs::write(&key_file, common::key(1).to_base64().as_bytes()).unwrap();
+    assert_eq!(found(&plain), []);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 //! The command line: a file for each subcommand.
 
+mod check_config;
 mod daemon;
 mod events;
 mod flow;
@@ -47,6 +48,8 @@ enum Command {
     Pubkey(pubkey::Args),
     /// Negotiate secrets with the configured peers and give the module its keys, until SIGTERM or SIGINT.
     Daemon(daemon::Args),
+    /// Say all that is wrong with a daemon's configuration, and where; warn of what does not fit this host.
+    CheckConfig(check_config::Args),
     /// Have a daemon that runs bring another configuration into force: all of it, or nothing.
     Sync(sync::Args),
     /// Have a daemon that runs negotiate new secrets now; the old ones are in force until then.
@@ -80,6 +83,8 @@ enum CliError {
     Log(#[from] LogError),
     #[error(transparent)]
     Control(#[from] ControlError),
+    #[error("{0}: {1} wrong")]
+    Wrong(String, usize),
     #[error("the daemon's answer is to another question")]
     Answer,
     #[error("{0}")]
@@ -98,6 +103,7 @@ pub fn main() -> ExitCode {
         Command::Genkey(args) => genkey::run(&args),
         Command::Pubkey(args) => pubkey::run(&args),
         Command::Daemon(args) => daemon::run(&args),
+        Command::CheckConfig(args) => check_config::run(&args, format),
         Command::Sync(args) => sync::run(&args, format),
         Command::Rekey(args) => rekey::run(&args, format),
         Command::Status(args) => status::run(&args, format),

@@ -17,12 +17,14 @@ pub enum ConfigError {
         source: io::Error,
     },
     /// Something in it is wrong.
-    #[error("{path}:{line}: {key}: {message}")]
+    #[error("{path}:{line}:{column}: {key}: {message}")]
     Wrong {
         /// The file.
         path: PathBuf,
         /// The line, from 1.
         line: usize,
+        /// The column, in characters from 1.
+        column: usize,
         /// The key, such as `peer[2].remote`.
         key: String,
         /// What is wrong with it.

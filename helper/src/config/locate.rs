@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 
-//! From a place in a TOML text to line and key.
+//! From a place in a TOML text to line and key, and what was found wrong so far.
 
+use std::cell::RefCell;
 use std::ops::Range;
 use std::path::Path;
 
@@ -11,12 +12,39 @@ use super::error::ConfigError;
 pub struct Source<'a> {
     path: &'a Path,
     text: &'a str,
+    problems: RefCell<Vec<ConfigError>>,
 }
 
 impl<'a> Source<'a> {
     /// The text of a file.
     pub fn new(path: &'a Path, text: &'a str) -> Self {
-        Self { path, text }
+        Self { path, text, problems: RefCell::default() }
+    }
+
+    /// Keeps what is wrong, so that the rest is looked at too.
+    pub fn note<T>(&self, result: Result<T, ConfigError>) -> Option<T> {
+        result.map_err(|problem| self.complain(problem)).ok()
+    }
+
+    /// [`Self::note`], of something that is wrong for sure.
+    pub fn complain(&self, problem: ConfigError) {
+        self.problems.borrow_mut().push(problem);
+    }
+
+    /// Everything that is wrong, from the first line on.
+    pub fn problems(self) -> Vec<ConfigError> {
+        let mut problems = self.problems.into_inner();
+        let place = |problem: &ConfigError| match problem {
+            ConfigError::Read { .. } => (0, 0),
+            ConfigError::Wrong { line, column, .. } => (*line, *column),
+        };
+        problems.sort_by_key(place);
+        problems
+    }
+
+    /// The text.
+    pub fn text(&self) -> &'a str {
+        self.text
     }
 
     /// What the TOML library did not like.
@@ -28,7 +56,24 @@ impl<'a> Source<'a> {
     /// What is wrong at a place.
     pub fn wrong(&self, span: Range<usize>, message: impl Into<String>) -> ConfigError {
         let (line, key) = self.locate(span.start);
-        ConfigError::Wrong { path: self.path.to_owned(), line, key, message: message.into() }
+        let before = self.text.get(..span.start).unwrap_or(self.text);
+        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+        ConfigError::Wrong { path: self.path.to_owned(), line, column, key, message: message.into() }
+    }
+
+    /// What is wrong with the value of a key, such as `peer[2].interface`; of the file, if it does not have the key.
+    pub fn wrong_key(&self, wanted: &str, message: impl Into<String>) -> ConfigError {
+        let mut at = 0;
+        for line in self.text.split_inclusive('\n') {
+            let value = line.find('=').map(|equals| at + equals + 1);
+            if let Some(value) = value.filter(|value| self.locate(*value).1 == wanted) {
+                let blank = self.text.get(value..).map_or(0, |rest| rest.len() - rest.trim_start().len());
+                return self.wrong(value + blank..value + blank, message);
+            }
+            at += line.len();
+        }
+        let path = self.path.to_owned();
+        ConfigError::Wrong { path, line: 1, column: 1, key: wanted.to_owned(), message: message.into() }
     }
 
     /// The line, from 1, and the dotted key, tables that come more than once numbered from 1.
@@ -86,5 +131,8 @@ mod tests {
             assert_eq!(source.locate(text.find(needle).unwrap()), (line, key.to_owned()), "{needle}");
         }
         assert_eq!(source.locate(0), (1, "file".to_owned()));
+        for (key, place) in [("host.idle", "f:3:8: "), ("peer[2].remote", "f:8:10: "), ("host.listen", "f:1:1: ")] {
+            assert_eq!(source.wrong_key(key, "x").to_string(), format!("{place}{key}: x"));
+        }
     }
 }

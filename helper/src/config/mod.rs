@@ -5,6 +5,7 @@
 //! Whatever is wrong is told with file, line and key, before anything is changed.
 
 pub mod error;
+pub mod examine;
 mod locate;
 mod peer;
 mod raw;
@@ -138,13 +139,26 @@ pub fn load_policy(path: &Path) -> Result<Policy, ConfigError> {
 /// # Errors
 /// As for [`load`].
 pub fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
+    check(path, text).map_err(first)
+}
+
+/// [`parse`], but all that is wrong is told, from the first line on: what is no TOML, or else everything that can be told
+/// apart.
+///
+/// # Errors
+/// As for [`load`].
+pub fn check(path: &Path, text: &str) -> Result<Config, Vec<ConfigError>> {
     let source = Source::new(path, text);
-    let raw: raw::Config = toml::from_str(text).map_err(|error| source.syntax(&error))?;
-    let host = host(&source, raw.host)?;
-    let peers = peer::peers(&source, raw.peer, &host.preference)?;
-    let mut policy = rule::policy(&source, raw.policy, raw.rule)?;
-    policy.limits.idle.get_or_insert(host.idle);
-    Ok(Config { host, peers, policy })
+    let config = raw::Config::read(&source).and_then(|raw| {
+        let host = raw.host.and_then(|raw| host(&source, raw));
+        let preference = host.as_ref().map(|host| host.preference.clone()).unwrap_or_default();
+        let peers = peer::peers(&source, raw.peer, &preference);
+        let mut policy = rule::policy(&source, raw.policy, raw.rule);
+        let host = host?;
+        policy.limits.idle.get_or_insert(host.idle);
+        Some(Config { host, peers, policy })
+    });
+    all_or_problems(source, config)
 }
 
 /// [`load_policy`], of a text.
@@ -153,22 +167,39 @@ pub fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
 /// As for [`load`].
 pub fn parse_policy(path: &Path, text: &str) -> Result<Policy, ConfigError> {
     let source = Source::new(path, text);
-    let raw: raw::PolicyFile = toml::from_str(text).map_err(|error| source.syntax(&error))?;
-    rule::policy(&source, raw.policy, raw.rule)
+    let raw = toml::from_str::<raw::PolicyFile>(text).map_err(|error| source.syntax(&error))?;
+    let policy = rule::policy(&source, raw.policy, raw.rule);
+    all_or_problems(source, Some(policy)).map_err(first)
 }
 
-fn host(source: &Source<'_>, raw: raw::Host) -> Result<Host, ConfigError> {
+/// What was read, if nothing is wrong with any of it.
+fn all_or_problems<T>(source: Source<'_>, read: Option<T>) -> Result<T, Vec<ConfigError>> {
+    match (source.problems(), read) {
+        (problems, Some(read)) if problems.is_empty() => Ok(read),
+        (problems, _) => Err(problems),
+    }
+}
+
+/// The first of several problems, of which there is one at least.
+fn first(problems: Vec<ConfigError>) -> ConfigError {
+    let none = || ConfigError::Read { path: PathBuf::new(), source: std::io::Error::other("nothing was read") };
+    problems.into_iter().next().unwrap_or_else(none)
+}
+
+fn host(source: &Source<'_>, raw: raw::Host) -> Option<Host> {
     let listen = match raw.listen {
-        Some(text) => parsed(source, &text, "an address and port such as \"[::]:4480\"")?,
-        None => SocketAddr::from(([0u16; 8], DEFAULT_PORT)),
+        Some(text) => source.note(parsed(source, &text, "an address and port such as \"[::]:4480\"")),
+        None => Some(SocketAddr::from(([0u16; 8], DEFAULT_PORT))),
     };
-    Ok(Host {
+    let idle = source.note(within(source, raw.idle, 1, IDLE_MAX));
+    let preference = source.note(Preference::default().with(source, &raw.kem, &raw.kdf, &raw.aead));
+    Some(Host {
         private_key_file: raw.private_key_file,
-        listen,
-        idle: within(source, raw.idle, 1, IDLE_MAX)?.unwrap_or(DEFAULT_IDLE),
+        listen: listen?,
+        idle: idle?.unwrap_or(DEFAULT_IDLE),
         key_log: raw.key_log,
         control_socket: raw.control_socket,
-        preference: Preference::default().with(source, &raw.kem, &raw.kdf, &raw.aead)?,
+        preference: preference?,
     })
 }
 

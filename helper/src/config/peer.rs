@@ -8,36 +8,32 @@ use toml::Spanned;
 use super::error::ConfigError;
 use super::locate::Source;
 use super::{one_of, parsed, raw, within, Peer, Preference, DEFAULT_LIFETIME};
-use crate::identity::PublicKey;
 use crate::negotiate::LIFETIME_MAX;
 use crate::prefix::{Prefix, PrefixError};
 
-/// Reads all peers.
-///
-/// # Errors
-/// The first thing that is wrong. Remote prefixes of two peers must not overlap: an address belongs to one identity.
-pub fn peers(source: &Source<'_>, raw: Vec<raw::Peer>, host: &Preference) -> Result<Vec<Peer>, ConfigError> {
+/// Reads all peers. Remote prefixes of two peers must not overlap: an address belongs to one identity.
+pub fn peers(source: &Source<'_>, raw: Vec<raw::Peer>, host: &Preference) -> Vec<Peer> {
     let mut peers: Vec<Peer> = Vec::with_capacity(raw.len());
     for raw in raw {
         let remote_span = raw.remote.span();
         let (name_span, key_span) = (raw.name.span(), raw.public_key.span());
-        let peer = peer(source, raw, host)?;
+        let Some(peer) = peer(source, raw, host) else { continue };
+        let wrong = |span, message| source.complain(source.wrong(span, message));
         for other in &peers {
             if other.name == peer.name {
-                return Err(source.wrong(name_span, format!("another peer is named `{}`", peer.name)));
+                wrong(name_span.clone(), format!("another peer is named `{}`", peer.name));
             }
             if other.public_key == peer.public_key {
-                return Err(source.wrong(key_span, format!("peer `{}` has this key", other.name)));
+                wrong(key_span.clone(), format!("peer `{}` has this key", other.name));
             }
             if let Some((mine, theirs)) = overlap(&peer, other) {
-                let message =
-                    format!("{mine} overlaps {theirs} of peer `{}`; an address belongs to one peer", other.name);
-                return Err(source.wrong(remote_span, message));
+                let whose = format!("overlaps {theirs} of peer `{}`; an address belongs to one peer", other.name);
+                wrong(remote_span.clone(), format!("{mine} {whose}"));
             }
         }
         peers.push(peer);
     }
-    Ok(peers)
+    peers
 }
 
 /// Addresses that two peers have in common: a prefix of each.
@@ -51,44 +47,63 @@ pub fn overlap(peer: &Peer, other: &Peer) -> Option<(Prefix, Prefix)> {
     pairs.into_iter().find(|(mine, theirs)| mine.overlaps(theirs) && !apart(mine, theirs))
 }
 
-fn peer(source: &Source<'_>, raw: raw::Peer, host: &Preference) -> Result<Peer, ConfigError> {
-    let name = raw.name.get_ref();
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    if name.is_empty() || name.len() > NAME_MAX || !name.chars().all(plain) {
-        let message = format!("a name is 1 to {NAME_MAX} letters, digits, dots, hyphens and underscores");
-        return Err(source.wrong(raw.name.span(), message));
-    }
-    let public_key: PublicKey = parsed(source, &raw.public_key, "a public key (32 bytes in base64)")?;
-    let endpoint =
-        raw.endpoint.as_ref().map(|text| parsed(source, text, "an address and port such as \"[fd00::2]:4480\""));
-    let local = prefixes(source, &raw.local, raw.interface.as_ref())?;
-    let remote = prefixes(source, &raw.remote, raw.interface.as_ref())?;
-    Ok(Peer {
-        endpoint: endpoint.transpose()?,
-        public_key,
+/// Every key is looked at, whatever is wrong with another.
+fn peer(source: &Source<'_>, raw: raw::Peer, host: &Preference) -> Option<Peer> {
+    let name = source.note(name(source, &raw.name));
+    let public_key = source.note(parsed(source, &raw.public_key, "a public key (32 bytes in base64)"));
+    let endpoint = raw
+        .endpoint
+        .as_ref()
+        .map(|text| source.note(parsed(source, text, "an address and port such as \"[fd00::2]:4480\"")));
+    let local = source.note(prefixes(source, &raw.local, raw.interface.as_ref()));
+    let remote = source.note(prefixes(source, &raw.remote, raw.interface.as_ref()));
+    let profile = match &raw.profile {
+        Some(value) => source.note(one_of(source, value, &Profile::ALL, Profile::name)),
+        None => Some(Profile::V2),
+    };
+    let key_mode = match &raw.key_mode {
+        Some(value) => source.note(one_of(source, value, &KeyMode::ALL, KeyMode::name)),
+        None => Some(KeyMode::Helper),
+    };
+    let on_failure = match &raw.on_failure {
+        Some(value) => source.note(one_of(source, value, &OnFailure::ALL, OnFailure::name)),
+        None => Some(OnFailure::Deliver),
+    };
+    let lifetime = source.note(within(source, raw.lifetime, 60, LIFETIME_MAX));
+    let epoch_packets = source.note(within(source, raw.epoch_packets, 1, EPOCH_PACKETS_MAX as u32));
+    let epoch_seconds = source.note(within(source, raw.epoch_seconds, 1, EPOCH_SECONDS_MAX as u32));
+    let renew_packets = source.note(within(source, raw.renew_packets, 1, i64::MAX as u64));
+    let preference = source.note(host.with(source, &raw.kem, &raw.kdf, &raw.aead));
+    Some(Peer {
+        name: name?,
+        public_key: public_key?,
+        endpoint: match endpoint {
+            Some(endpoint) => Some(endpoint?),
+            None => None,
+        },
         interface: raw.interface.map(Spanned::into_inner),
         vrf: raw.vrf,
-        local,
-        remote,
-        profile: match &raw.profile {
-            Some(value) => one_of(source, value, &Profile::ALL, Profile::name)?,
-            None => Profile::V2,
-        },
-        key_mode: match &raw.key_mode {
-            Some(value) => one_of(source, value, &KeyMode::ALL, KeyMode::name)?,
-            None => KeyMode::Helper,
-        },
-        on_failure: match &raw.on_failure {
-            Some(value) => one_of(source, value, &OnFailure::ALL, OnFailure::name)?,
-            None => OnFailure::Deliver,
-        },
-        lifetime: within(source, raw.lifetime, 60, LIFETIME_MAX)?.unwrap_or(DEFAULT_LIFETIME),
-        epoch_packets: within(source, raw.epoch_packets, 1, EPOCH_PACKETS_MAX as u32)?,
-        epoch_seconds: within(source, raw.epoch_seconds, 1, EPOCH_SECONDS_MAX as u32)?,
-        renew_packets: within(source, raw.renew_packets, 1, i64::MAX as u64)?,
-        suites: host.with(source, &raw.kem, &raw.kdf, &raw.aead)?.suites(),
-        name: raw.name.into_inner(),
+        local: local?,
+        remote: remote?,
+        profile: profile?,
+        key_mode: key_mode?,
+        on_failure: on_failure?,
+        lifetime: lifetime?.unwrap_or(DEFAULT_LIFETIME),
+        epoch_packets: epoch_packets?,
+        epoch_seconds: epoch_seconds?,
+        renew_packets: renew_packets?,
+        suites: preference?.suites(),
     })
+}
+
+fn name(source: &Source<'_>, name: &Spanned<String>) -> Result<String, ConfigError> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let text = name.get_ref();
+    if text.is_empty() || text.len() > NAME_MAX || !text.chars().all(plain) {
+        let message = format!("a name is 1 to {NAME_MAX} letters, digits, dots, hyphens and underscores");
+        return Err(source.wrong(name.span(), message));
+    }
+    Ok(text.clone())
 }
 
 fn prefixes(

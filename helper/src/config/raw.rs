@@ -4,22 +4,64 @@
 
 use std::path::PathBuf;
 
+use serde::de::DeserializeOwned;
 use serde::Deserialize;
+use toml::de::{DeTable, DeValue, ValueDeserializer};
 use toml::Spanned;
 
+use super::locate::Source;
 use super::suite::Names;
 
 /// The daemon's file.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Config {
-    pub host: Host,
-    #[serde(default)]
+    pub host: Option<Host>,
     pub peer: Vec<Peer>,
-    #[serde(default)]
     pub policy: Policy,
-    #[serde(default)]
     pub rule: Vec<Rule>,
+}
+
+impl Config {
+    /// Reads it table by table, so that something wrong with one does not hide what is wrong with another. `None` if it is
+    /// no TOML.
+    pub fn read(source: &Source<'_>) -> Option<Self> {
+        let (document, errors) = DeTable::parse_recoverable(source.text());
+        let problems: Vec<_> = errors.iter().map(|error| source.syntax(error)).collect();
+        if !problems.is_empty() {
+            problems.into_iter().for_each(|problem| source.complain(problem));
+            return None;
+        }
+        let mut config = Self { host: None, peer: Vec::new(), policy: Policy::default(), rule: Vec::new() };
+        let mut has_host = false;
+        for (key, value) in document.into_inner() {
+            match key.get_ref().as_ref() {
+                "host" => (has_host, config.host) = (true, table(source, value)),
+                "peer" => config.peer = tables(source, value),
+                "policy" => config.policy = table(source, value).unwrap_or_default(),
+                "rule" => config.rule = tables(source, value),
+                other => {
+                    let message = format!("unknown field `{other}`, expected one of `host`, `peer`, `policy`, `rule`");
+                    source.complain(source.wrong(key.span(), message));
+                }
+            }
+        }
+        if !has_host {
+            source.complain(source.wrong(0..0, "missing field `host`"));
+        }
+        Some(config)
+    }
+}
+
+fn table<T: DeserializeOwned>(source: &Source<'_>, value: Spanned<DeValue<'_>>) -> Option<T> {
+    source.note(T::deserialize(ValueDeserializer::from(value)).map_err(|error| source.syntax(&error)))
+}
+
+fn tables<T: DeserializeOwned>(source: &Source<'_>, value: Spanned<DeValue<'_>>) -> Vec<T> {
+    match value.get_ref() {
+        DeValue::Array(_) => {}
+        _ => return table(source, value).unwrap_or_default(),
+    }
+    let DeValue::Array(array) = value.into_inner() else { return Vec::new() };
+    array.into_iter().filter_map(|value| table(source, value)).collect()
 }
 
 /// A file of rules, or the daemon's file read for its rules.

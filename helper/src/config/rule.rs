@@ -16,38 +16,38 @@ use crate::netlink::policy::{Limits, Policy, Ports, Rule};
 use crate::output::protocol;
 
 /// Reads a policy. A rule of several protocols becomes several rules.
-///
-/// # Errors
-/// The first thing that is wrong.
-pub fn policy(source: &Source<'_>, raw: raw::Policy, rules: Vec<raw::Rule>) -> Result<Policy, ConfigError> {
+pub fn policy(source: &Source<'_>, raw: raw::Policy, rules: Vec<raw::Rule>) -> Policy {
+    let limit = |attribute, value| source.note(limit(source, attribute, value)).flatten();
     let mut policy = Policy {
         forbid_plain: raw.forbid_plain,
         rules: Vec::new(),
         limits: Limits {
-            flows_max: limit(source, attr::FLOWS_MAX, raw.flows_max)?,
+            flows_max: limit(attr::FLOWS_MAX, raw.flows_max),
             // Peers are told the host's idle lifetime: rules alone do not change it.
             idle: None,
-            rest: limit(source, attr::REST, raw.rest)?,
+            rest: limit(attr::REST, raw.rest),
             memory: raw.memory,
-            associations_max: limit(source, attr::ASSOCIATIONS_MAX, raw.associations_max)?,
-            pending_max: limit(source, attr::PENDING_MAX, raw.pending_max)?,
-            acquire_rate: limit(source, attr::ACQUIRE_RATE, raw.acquire_rate)?,
-            event_rate: limit(source, attr::EVENT_RATE, raw.event_rate)?,
-            stranger_rate: limit(source, attr::STRANGER_RATE, raw.stranger_rate)?,
+            associations_max: limit(attr::ASSOCIATIONS_MAX, raw.associations_max),
+            pending_max: limit(attr::PENDING_MAX, raw.pending_max),
+            acquire_rate: limit(attr::ACQUIRE_RATE, raw.acquire_rate),
+            event_rate: limit(attr::EVENT_RATE, raw.event_rate),
+            stranger_rate: limit(attr::STRANGER_RATE, raw.stranger_rate),
         },
     };
     for raw in rules {
         let span = raw.send.span();
         let plain = matches!(raw.send.get_ref().as_str(), "pdm" | "v2");
-        policy.rules.extend(rule(source, raw)?);
+        let before = policy.rules.len();
+        policy.rules.extend(rule(source, raw).unwrap_or_default());
         if policy.forbid_plain && plain {
-            return Err(source.wrong(span, "`policy.forbid-plain` forbids what this rule sends"));
+            let message = "`policy.forbid-plain` forbids what this rule sends";
+            source.complain(source.wrong(span.clone(), message));
         }
-        if policy.rules.len() > RULES_MAX {
-            return Err(source.wrong(span, format!("more than {RULES_MAX} rules")));
+        if before <= RULES_MAX && policy.rules.len() > RULES_MAX {
+            source.complain(source.wrong(span, format!("more than {RULES_MAX} rules")));
         }
     }
-    Ok(policy)
+    policy
 }
 
 /// A limit within the bounds of its attribute.
@@ -56,31 +56,37 @@ fn limit(source: &Source<'_>, attribute: u16, value: Option<Spanned<u32>>) -> Re
     within(source, value, bounds.0, bounds.1)
 }
 
-fn rule(source: &Source<'_>, raw: raw::Rule) -> Result<Vec<Rule>, ConfigError> {
-    let send = one_of(source, &raw.send, &Mechanism::ALL, Mechanism::name)?;
-    let protocols = match &raw.protocol {
-        Some(value) => protocols(source, value)?.into_iter().map(Some).collect(),
-        None => vec![None],
+/// Every key is looked at, whatever is wrong with another.
+fn rule(source: &Source<'_>, raw: raw::Rule) -> Option<Vec<Rule>> {
+    let send = source.note(one_of(source, &raw.send, &Mechanism::ALL, Mechanism::name));
+    let protocols: Option<Vec<Option<u8>>> = match &raw.protocol {
+        Some(value) => source.note(protocols(source, value)).map(|all| all.into_iter().map(Some).collect()),
+        None => Some(vec![None]),
     };
-    let local_ports = ports(source, raw.local_ports.as_ref(), &protocols)?;
-    let remote_ports = ports(source, raw.remote_ports.as_ref(), &protocols)?;
+    let known = protocols.as_deref().unwrap_or_default();
+    let local_ports = source.note(ports(source, raw.local_ports.as_ref(), known));
+    let remote_ports = source.note(ports(source, raw.remote_ports.as_ref(), known));
+    let local = source.note(raw.local.as_ref().map(|text| prefix(source, text)).transpose());
+    let remote = source.note(raw.remote.as_ref().map(|text| prefix(source, text)).transpose());
+    let direction = source.note(raw.direction.as_ref().map(|value| direction(source, value)).transpose());
+    let named = |value| one_of(source, value, &Profile::ALL, Profile::name);
+    let profile = source.note(raw.profile.as_ref().map(named).transpose());
+    let accept = source.note(raw.accept.as_ref().map(|value| accept(source, value)).transpose());
+    let sample = source.note(within(source, raw.sample, 1, u32::MAX));
     let rule = Rule {
-        local: raw.local.as_ref().map(|text| prefix(source, text)).transpose()?,
-        remote: raw.remote.as_ref().map(|text| prefix(source, text)).transpose()?,
-        local_ports,
-        remote_ports,
-        direction: raw.direction.as_ref().map(|value| direction(source, value)).transpose()?,
-        profile: match &raw.profile {
-            Some(value) => Some(one_of(source, value, &Profile::ALL, Profile::name)?),
-            None => None,
-        },
-        accept: raw.accept.as_ref().map(|value| accept(source, value)).transpose()?,
-        sample: within(source, raw.sample, 1, u32::MAX)?,
+        local: local?,
+        remote: remote?,
+        local_ports: local_ports?,
+        remote_ports: remote_ports?,
+        direction: direction?,
+        profile: profile?,
+        accept: accept?,
+        sample: sample?,
         mirror: raw.mirror,
         expiry: raw.expiry,
-        ..Rule::sending(send)
+        ..Rule::sending(send?)
     };
-    Ok(protocols.into_iter().map(|protocol| Rule { protocol, ..rule.clone() }).collect())
+    Some(protocols?.into_iter().map(|protocol| Rule { protocol, ..rule.clone() }).collect())
 }
 
 fn protocols(source: &Source<'_>, value: &Spanned<OneOrMany<NumberOrText>>) -> Result<Vec<u8>, ConfigError> {

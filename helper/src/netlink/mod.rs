@@ -25,3 +25,13 @@ pub mod stats;
 pub use client::Client;
 pub use error::Error;
 pub use kernel::Kernel;
+
+/// An interface's number.
+///
+/// # Errors
+/// There is none of this name.
+pub fn interface_number(name: &str) -> std::io::Result<u32> {
+    use rustix::net::{netdevice, socket, AddressFamily, SocketType};
+    let any = socket(AddressFamily::INET6, SocketType::DGRAM, None)?;
+    Ok(netdevice::name_to_index(any, name)?)
+}

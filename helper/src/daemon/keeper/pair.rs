@@ -12,6 +12,7 @@ use super::KeeperError;
 use crate::config::Peer;
 use crate::keys::schedule::Prk;
 use crate::netlink::association::Association;
+use crate::netlink::interface_number;
 use crate::prefix::Prefix;
 
 /// A generation of a pair's secret. Its key is wiped when it is dropped.
@@ -39,18 +40,11 @@ impl Devices {
         let number = |device: &Option<String>| {
             device.as_ref().map_or(Ok(0), |interface| {
                 let (peer, interface) = (peer.name.clone(), interface.clone());
-                number_of(&interface).map_err(|source| KeeperError::Interface { peer, interface, source })
+                interface_number(&interface).map_err(|source| KeeperError::Interface { peer, interface, source })
             })
         };
         Ok(Self { ifindex: number(&peer.interface)?, vrf: number(&peer.vrf)? })
     }
-}
-
-/// An interface's number.
-pub(super) fn number_of(interface: &str) -> std::io::Result<u32> {
-    use rustix::net::{netdevice, socket, AddressFamily, SocketType};
-    let any = socket(AddressFamily::INET6, SocketType::DGRAM, None)?;
-    Ok(netdevice::name_to_index(any, interface)?)
 }
 
 /// What is held for one peer.

@@ -116,6 +116,8 @@ fn seconds(now: u64) -> u32 {
 struct InUse {
     /// The key sent under next.
     next: Option<EpochKey>,
+    /// The first key of the secret sent under next.
+    successor: Option<(KeyName, FlowKey)>,
     receive: Others<FlowKey>,
     asked_send: Outstanding,
     asked_receive: Outstanding,
@@ -198,12 +200,16 @@ impl Protection {
         }
         if let Some(in_use) = &mut self.in_use {
             in_use.next = None;
+            in_use.successor = None;
         }
     }
 
     /// Wipes what is held under a generation.
     pub(crate) fn forget(&mut self, secret: &Arc<Secret>, counter: &SendCounter) {
         self.receive_keys().forget(secret.generation);
+        if let Some(in_use) = &mut self.in_use {
+            in_use.successor.take_if(|(name, _)| name.generation == secret.generation);
+        }
         if self.sending.as_ref().is_some_and(|s| Arc::ptr_eq(&s.secret, secret)) {
             self.close_sending(counter);
         }
@@ -260,6 +266,7 @@ impl Protection {
         let (generation, epochs) = (association.secrets.sending_generation(), association.epochs);
         if self.sending.as_ref().is_none_or(|s| s.secret.generation != generation) {
             let secret = association.secrets.sending();
+            let successor = self.in_use.as_mut().and_then(|in_use| in_use.successor.take());
             self.close_sending(counter);
             let secret = secret.ok_or(Skip::NoKey)?;
             let (bucket, floor) = secret.enter(id);
@@ -274,6 +281,9 @@ impl Protection {
                 }
             };
             self.sending = Some(Sending { secret, key: None, kri, floor: bucket, began_psn: 0, began_at: 0 });
+            if let (Some((name, key)), Some(in_use)) = (successor, self.in_use.as_mut()) {
+                in_use.next = (name.generation == generation).then_some((name.epoch, key));
+            }
         }
         let end = match &self.sending {
             Some(sending) if epochs.is_early() && sending.key.is_some() => {
@@ -394,17 +404,25 @@ impl Protection {
         }
     }
 
-    /// Holds a sending key that the helper installed, if it is for the epoch the flow is in or the next one. One that is
-    /// held already changes nothing. False if the flow has no use for it.
+    /// Holds a sending key that the helper installed, if it is for the epoch the flow is in or the next one; or, of a secret
+    /// that was not sent under yet (`ahead`), for when it is. One that is held already changes nothing. False if the flow has
+    /// no use for it.
     pub(crate) fn install_sending(
         &mut self,
         counter: &SendCounter,
         name: KeyName,
         key: FlowKey,
+        ahead: bool,
         payer: Payer<'_>,
     ) -> Result<bool> {
         let Some(sending) = self.sending.as_mut().filter(|s| s.secret.generation == name.generation) else {
-            return Ok(false);
+            if ahead {
+                let successor = &mut self.in_use(payer)?.successor;
+                if successor.as_ref().is_none_or(|(held, _)| *held != name) {
+                    *successor = Some((name, key));
+                }
+            }
+            return Ok(ahead);
         };
         let Some(current) = sending.epoch(counter) else { return Ok(false) };
         let held = |slot: &Option<EpochKey>| slot.as_ref().is_some_and(|(epoch, _)| *epoch == name.epoch);

@@ -57,6 +57,18 @@ fn help_texts() {
     assert_eq!(all, std::fs::read_to_string(&path).unwrap());
 }
 
+/// The units call this program, and no other version of it.
+#[test]
+fn the_units_command_lines_are_this_programs() {
+    let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd/pdmv2.service");
+    let text = std::fs::read_to_string(unit).unwrap();
+    for key in ["ExecStart", "ExecReload"] {
+        let line = text.lines().find_map(|line| line.strip_prefix(&format!("{key}="))).unwrap();
+        let matches = pdmv2::cli::command().try_get_matches_from(line.split(' ')).unwrap();
+        assert_eq!(matches.subcommand_name(), Some(if key == "ExecStart" { "daemon" } else { "sync" }));
+    }
+}
+
 #[test]
 fn keys_by_standard_input_and_by_file() {
     let dir = tempfile::tempdir().unwrap();

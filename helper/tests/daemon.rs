@@ -108,7 +108,7 @@ fn nothing_is_given_for_foreign_addresses_or_unknown_generations() {
 }
 
 #[test]
-fn receive_keys_of_live_flows_are_there_before_activation() {
+fn keys_of_live_flows_are_there_before_activation() {
     run(async {
         let (one, _) = listener().await;
         let (two, port) = listener().await;
@@ -122,10 +122,12 @@ fn receive_keys_of_live_flows_are_there_before_activation() {
         for (host, live) in [(&client, flow(1, 2)), (&server, flow(2, 1))] {
             let log = host.kernel.state().log.clone();
             let place = |wanted: &Done| log.iter().position(|done| done == wanted);
-            let key = place(&Done::Key(acquire(live, KeyDirection::Receive, 1, 0))).unwrap();
             let add = place(&Done::Add("peer".into(), 1)).unwrap();
             let activate = place(&Done::Activate("peer".into(), 1)).unwrap();
-            assert!(add < key && key < activate, "{log:?}");
+            for direction in [KeyDirection::Receive, KeyDirection::Send] {
+                let key = place(&Done::Key(acquire(live, direction, 1, 0))).unwrap();
+                assert!(add < key && key < activate, "{log:?}");
+            }
             assert!(log.iter().all(|done| !matches!(done, Done::Key(name) if !name.flow.eq(&live))));
         }
     });

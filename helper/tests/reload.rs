@@ -7,7 +7,7 @@ mod common;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use common::daemons::{listener, start, until, Running};
+use common::daemons::{both_send, listener, start, until, Running};
 use common::kernel::{Done, MemoryKernel};
 use common::logs::run;
 use common::{key, public};
@@ -240,6 +240,30 @@ async fn both_send_still(all: &Three) {
     for name in ["two", "three"] {
         all.agree(name, 1).await;
     }
+}
+
+/// Two hosts that wait for each other's call, until one learns where to call.
+#[test]
+fn an_endpoint_that_comes_is_dialled_at_once() {
+    run(async {
+        let dir = tempfile::tempdir().unwrap();
+        let (listener_1, _) = listener().await;
+        let (listener_2, port) = listener().await;
+        let peers = |own, other, port| [peer("peer", own, other, port, "")];
+        let two = start(2, config(&dir, 2, "", &peers(2, 1, None)), listener_2, MemoryKernel::default());
+        let one = start(1, config(&dir, 1, "", &peers(1, 2, None)), listener_1, MemoryKernel::default());
+        sleep(Duration::from_millis(300)).await;
+        assert_eq!((added(&one), added(&two)), (0, 0));
+        let report = apply(&one.shared, config(&dir, 1, "", &peers(1, 2, Some(port)))).unwrap();
+        assert_eq!(report.changed[0].keys, ["endpoint"]);
+        both_send(&one, &two, 1).await;
+        // And one that goes: the session stays, and nobody dials any more.
+        apply(&one.shared, config(&dir, 1, "", &peers(1, 2, None))).unwrap();
+        apply(&two.shared, config(&dir, 2, "", &[])).unwrap();
+        until("the session ends", || session(&one, "peer").is_none()).await;
+        sleep(Duration::from_millis(1500)).await;
+        assert_eq!((added(&one), one.kernel.sending("peer")), (1, Some(1)));
+    });
 }
 
 /// A connection of a peer that goes while it negotiates ends there and then, and installs nothing.

@@ -8,7 +8,7 @@ use crate::flow::Flow;
 use crate::key::FlowKey;
 use crate::namespace::Namespace;
 use crate::proto::receive::{last_epoch, KeyName};
-use crate::proto::uapi::{attr, cmd, KeyDirection, KeyMode, Rule, NONCE_LEN};
+use crate::proto::uapi::{attr, cmd, KeyDirection, KeyMode, Rule, SecretState, NONCE_LEN};
 use crate::sys::errno;
 use crate::sys::genl::{Do, Request};
 use crate::sys::time;
@@ -51,6 +51,7 @@ impl Do for Add {
         }
         let base_nonce: [u8; NONCE_LEN] = attributes.need(BASE_NONCE)?.array()?;
 
+        let ahead = held.state == SecretState::Receive;
         let section = rcu::read_lock();
         let table = namespace.table().ok_or(ENOENT)?;
         let install = |flow: &mut Flow| {
@@ -64,7 +65,7 @@ impl Do for Add {
             let key = FlowKey::new(held.secret.suite, raw.bytes(), &base_nonce, payer)?;
             match direction {
                 KeyDirection::Receive => protection.install_receiving(name, key, payer),
-                KeyDirection::Send if protection.install_sending(counter, name, key, payer)? => Ok(()),
+                KeyDirection::Send if protection.install_sending(counter, name, key, ahead, payer)? => Ok(()),
                 KeyDirection::Send => {
                     generation.wrong(format_args!("the flow sends neither in this epoch nor will it next"));
                     Err(errno::estale())

@@ -689,7 +689,7 @@ pub mod cmd {
     pub const SECRET_ACTIVATE: u8 = 7;
     /// Wipe a generation and every key under it.
     pub const SECRET_DEL: u8 = 8;
-    /// Install the key of one flow, direction and epoch, usually in answer to an acquire. A key for an epoch that is already held changes nothing.
+    /// Install the key of one flow, direction and epoch, usually in answer to an acquire. A key for an epoch that is already held changes nothing. A key to send under may come before its secret is activated, so that a flow in use has it when that happens.
     pub const KEY_ADD: u8 = 9;
     /// The module needs the key of a flow, direction and epoch. Lost messages are repeated with back-off.
     pub const ACQUIRE: u8 = 10;

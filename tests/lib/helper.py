@@ -26,24 +26,40 @@ class Helper:
         self.directory.mkdir(parents=True, exist_ok=True)
         self.key, self.config = self.directory / "private-key", self.directory / "pdmv2.toml"
         self.key_log, self.log = self.directory / "key-log", self.directory / "daemon.log"
+        # Short, as the names of sockets are.
+        self.control = Path("/run", f"pdmv2-{host.name}.sock")
         for file in (self.key, self.key_log, self.log):
             file.unlink(missing_ok=True)
         run(path(), "genkey", "--output", self.key)
         self.public = run(path(), "pubkey", "--key", self.key).strip()
         self.process, self.verbosity = None, "info"
+        # What the daemon is started by, and what is in its environment.
+        self.wrapper, self.environment = [], {}
+
+    def peer(self, other, mode="helper", dials=True, public=None, extra="", remote=None):
+        """The table of a peer."""
+        endpoint = f'endpoint = "[{other.address}]:4480"\n' if dials else ""
+        return (
+            f'[[peer]]\nname = "{other.host.name}"\npublic-key = "{public or other.public}"\n{endpoint}'
+            f'local = ["{self.address}"]\nremote = ["{remote or other.address}"]\nkey-mode = "{mode}"\n{extra}\n'
+        )
+
+    def write(self, *peers, rules=RULE, host=""):
+        """Writes the configuration of this host; `host` is more of its table."""
+        self.config.write_text(
+            f'[host]\nprivate-key-file = "{self.key}"\nlisten = "[{self.address}]:4480"\nkey-log = "{self.key_log}"\n'
+            f'control-socket = "{self.control}"\n{host}\n{"".join(peers)}{rules}'
+        )
 
     def configure(self, other, mode="helper", rules=RULE, dials=True, public=None, extra="", host=""):
         """Writes the configuration of this host with one peer; `extra` is of the peer, `host` of this host."""
-        endpoint = f'endpoint = "[{other.address}]:4480"\n' if dials else ""
-        self.config.write_text(
-            f'[host]\nprivate-key-file = "{self.key}"\nlisten = "[{self.address}]:4480"\nkey-log = "{self.key_log}"\n{host}\n'
-            f'[[peer]]\nname = "{other.host.name}"\npublic-key = "{public or other.public}"\n{endpoint}'
-            f'local = ["{self.address}"]\nremote = ["{other.address}"]\nkey-mode = "{mode}"\n{extra}\n{rules}'
-        )
+        self.write(self.peer(other, mode, dials, public, extra), rules=rules, host=host)
 
-    def start(self):
+    def start(self, **options):
+        command = [*self.wrapper, path(), "daemon", "--config", self.config, "--log-level", self.verbosity]
+        environment = os.environ | self.environment
         with open(self.log, "a", encoding="utf-8") as log:
-            self.process = self.host.start(path(), "daemon", "--config", self.config, "--log", self.verbosity, stderr=log, stdout=log)
+            self.process = self.host.start(*command, stderr=log, stdout=log, env=environment, **options)
 
     def said(self):
         return self.log.read_text(encoding="utf-8") if self.log.exists() else ""
@@ -59,6 +75,10 @@ class Helper:
     def command(self, *arguments, **options):
         """What a subcommand prints, from JSON."""
         return json.loads(self.host.run(path(), "--json", *arguments, **options))
+
+    def ask(self, command, *arguments, **options):
+        """What the running daemon is asked for, and answers, from JSON."""
+        return self.command(command, "--socket", self.control, *arguments, **options)
 
     def sends_under(self):
         """The generation this host sends under, or None."""

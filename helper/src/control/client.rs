@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Answer, Command, Outcome, Request, REKEY_MAX, VERSION};
+use super::{Answer, Command, Outcome, Request, VERSION};
 
 /// Longest answer that is read, bytes.
 const ANSWER_MAX: u64 = 64 << 20;
@@ -15,7 +15,7 @@ const ANSWER_MAX: u64 = 64 << 20;
 /// Longest wait for the daemon to take a request.
 const WRITE: Duration = Duration::from_secs(10);
 
-/// Longest wait for an answer: a module takes its time for many peers.
+/// Longest wait for an answer: many peers take their time.
 const READ: Duration = Duration::from_secs(600);
 
 /// Why there is no answer.
@@ -62,8 +62,7 @@ pub fn ask(path: &Path, command: Command) -> Result<Outcome, ControlError> {
     let stream =
         UnixStream::connect(path).map_err(|source| ControlError::Unreachable { path: path.to_owned(), source })?;
     let io = |source| ControlError::Io { path: path.to_owned(), source };
-    let wait = if matches!(command, Command::Rekey { .. }) { 2 * REKEY_MAX } else { READ };
-    stream.set_write_timeout(Some(WRITE)).and_then(|()| stream.set_read_timeout(Some(wait))).map_err(io)?;
+    stream.set_write_timeout(Some(WRITE)).and_then(|()| stream.set_read_timeout(Some(READ))).map_err(io)?;
     let malformed = |_| ControlError::Malformed { path: path.to_owned() };
     let mut line = serde_json::to_vec(&Request { version: VERSION, command }).map_err(malformed)?;
     line.push(b'\n');

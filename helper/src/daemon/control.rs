@@ -28,6 +28,9 @@ use crate::control::{Answer, Command, Outcome, PeerStatus, Rekeyed, Request, Sta
 /// Connections at a time; further ones are closed.
 const CONNECTIONS_MAX: usize = 16;
 
+/// Negotiations that one request starts at a time, so that a thousand peers do not stampede.
+const REKEYS_MAX: usize = 32;
+
 /// Longest time for a request to come, and for its answer to go.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -200,9 +203,14 @@ fn named(shared: &Shared, names: &[String]) -> Result<Vec<PeerId>, String> {
 
 async fn rekey_all(shared: &Arc<Shared>, peers: Vec<PeerId>) -> Vec<Rekeyed> {
     let mut tasks = Vec::new();
+    let at_a_time = Arc::new(Semaphore::new(REKEYS_MAX));
     for id in peers {
-        let (peer, shared) = (shared.name(id), Arc::clone(shared));
-        tasks.push((peer, tokio::spawn(async move { rekey(&shared, id).await })));
+        let (peer, shared, at_a_time) = (shared.name(id), Arc::clone(shared), Arc::clone(&at_a_time));
+        let task = async move {
+            let _turn = at_a_time.acquire().await;
+            rekey(&shared, id).await
+        };
+        tasks.push((peer, tokio::spawn(task)));
     }
     let mut all = Vec::new();
     for (peer, task) in tasks {

@@ -267,8 +267,8 @@ impl Keeper {
         self.pairs.get(&id)?.peer.vrf.clone()
     }
 
-    /// Installs a negotiated secret for receiving, with the receive keys of all live flows for its epoch 0, so that a switch
-    /// to it loses nothing (docs/protocol.md, section 9).
+    /// Installs a negotiated secret for receiving, with the keys of all live flows for its epoch 0, so that a switch to it
+    /// loses nothing (docs/protocol.md, section 9).
     ///
     /// # Errors
     /// What the module refuses; [`KeeperError::SentBefore`], and the secret is not kept.
@@ -361,14 +361,16 @@ impl Keeper {
         Ok(())
     }
 
-    /// Receive keys only: sending keys are asked for once the generation is sent under.
+    /// For receiving, as the peer may send under it at any time; and what each flow sends under first, so that no packet
+    /// waits for it.
     fn install_live(&mut self, id: PeerId, generation: u64) -> Result<(), KeeperError> {
         let flows = self.kernel.flows()?;
         let pair = self.pairs.get(&id).ok_or(KeeperError::NoPeer)?;
         let mut names = Vec::new();
         for flow in flows.iter().map(|flow| flow.id).filter(|flow| pair.covers(flow)) {
-            let association = pair.peer.name.clone();
-            names.push(KeyName { association, generation, direction: KeyDirection::Receive, flow, epoch: 0 });
+            for direction in [KeyDirection::Receive, KeyDirection::Send] {
+                names.push(KeyName { association: pair.peer.name.clone(), generation, direction, flow, epoch: 0 });
+            }
         }
         for name in names {
             if let Err(error) = self.acquire(&name) {

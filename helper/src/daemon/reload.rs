@@ -72,7 +72,13 @@ pub fn apply(shared: &Arc<Shared>, config: Config) -> Result<Report, ReloadError
     shared.allow();
     changes.went.iter().for_each(|id| shared.links.remove(*id));
     changes.came.iter().for_each(|id| shared.admit(*id));
-    changes.moved.iter().for_each(|id| shared.links.hurry(*id));
+    for id in changes.moved {
+        let has_session = shared.links.progress(id).is_some_and(|progress| progress.borrow().session_since.is_some());
+        if !has_session && shared.endpoint(id).is_some() {
+            shared.links.want(id);
+            shared.links.hurry(id);
+        }
+    }
     changes.renew.iter().for_each(|id| shared.renew(*id));
     if let Some(listener) = listener {
         info!("listening on {}", config.host.listen);

@@ -32,7 +32,7 @@ fn control(dir: &TempDir, daemon: &Running) -> PathBuf {
 /// Asks as the commands do.
 async fn asked(path: &Path, command: Command) -> Result<Outcome, ControlError> {
     let path = path.to_owned();
-    tokio::task::spawn_blocking(move || ask(&path, command)).await.unwrap()
+    tokio::task::spawn_blocking(move || ask(Some(&path), command)).await.unwrap()
 }
 
 async fn rekeyed(path: &Path, peers: &[&str]) -> Vec<Rekeyed> {

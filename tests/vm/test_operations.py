@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import threading
+from pathlib import Path
 
 import module
 import opener
@@ -307,6 +308,42 @@ def test_a_service_manager_is_told_and_hands_over_socket_and_key(pair, helpers, 
             server.host.run(path(), "sync", server.config)
         assert server.kill() == 0 and manager.told(server) == {"STOPPING": "1"}
     assert client.sends_under() == generation
+
+
+def test_another_namespaces_daemon_is_not_taken_for_ones_own(pair, helpers):
+    client, server = helpers
+    for helper, other in ((client, server), (server, client)):
+        helper.configure(other)
+        helper.config.write_text("".join(line for line in helper.config.read_text().splitlines(True) if "control-socket" not in line))
+    client.start()
+    wait_until(lambda: "listening" in client.said(), "the daemon does not start")
+    server.start()
+    # The second one finds the socket taken, says so, and does without.
+    negotiated(client, server)
+    assert "another daemon has it" in server.said()
+    assert client.command("rekey")[0]["peer"] == server.host.name
+    for command in (["rekey"], ["status"], ["sync", server.config]):
+        with pytest.raises(AssertionError, match="another network namespace"):
+            server.host.run(path(), *command)
+
+
+def test_the_journal_gets_fields(pair, helpers):
+    client, server = helpers
+    server.configure(client, dials=False)
+    client.configure(server)
+    journal = Path("/run/systemd/journal/socket")
+    journal.parent.mkdir(parents=True, exist_ok=True)
+    journal.unlink(missing_ok=True)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as log:
+        log.bind(str(journal))
+        log.settimeout(20 * PATIENCE)
+        server.start()
+        command = (path(), "daemon", "--config", client.config, "--log-format", "journal")
+        client.process = client.host.start(*command)
+        entries = iter(lambda: dict(line.split("=", 1) for line in log.recv(65536).decode().splitlines() if "=" in line), None)
+        entry = next(entry for entry in entries if entry.get("PEER"))
+        assert entry["PEER"] == server.host.name and entry["PRIORITY"], entry
+    journal.unlink()
 
 
 def test_a_log_of_objects_keeps_its_fields(pair, helpers):

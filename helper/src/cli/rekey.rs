@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 
 use super::{print, CliError};
-use crate::control::{client, Command, Outcome, DEFAULT_SOCKET};
+use crate::control::{client, Command, Outcome};
 use crate::output::{json, Format};
 
 #[derive(Debug, clap::Args)]
@@ -13,13 +13,14 @@ pub struct Args {
     /// Peers by their names; all if none is given.
     peers: Vec<String>,
 
-    /// The daemon's control socket.
-    #[arg(long, value_name = "PATH", default_value = DEFAULT_SOCKET)]
-    socket: PathBuf,
+    /// The daemon's control socket, if its configuration names one.
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
 }
 
 pub fn run(args: &Args, format: Format) -> Result<(), CliError> {
-    let Outcome::Rekeyed(all) = client::ask(&args.socket, Command::Rekey { peers: args.peers.clone() })? else {
+    let Outcome::Rekeyed(all) = client::ask(args.socket.as_deref(), Command::Rekey { peers: args.peers.clone() })?
+    else {
         return Err(CliError::Answer);
     };
     let (mut done, mut failed) = (String::new(), Vec::new());

@@ -5,18 +5,18 @@
 use std::path::PathBuf;
 
 use super::{print, CliError};
-use crate::control::{client, Command, Outcome, DEFAULT_SOCKET};
+use crate::control::{client, Command, Outcome};
 use crate::output::{json, table, Format};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The daemon's control socket.
-    #[arg(long, value_name = "PATH", default_value = DEFAULT_SOCKET)]
-    socket: PathBuf,
+    /// The daemon's control socket, if its configuration names one.
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
 }
 
 pub fn run(args: &Args, format: Format) -> Result<(), CliError> {
-    let Outcome::Status(status) = client::ask(&args.socket, Command::Status {})? else {
+    let Outcome::Status(status) = client::ask(args.socket.as_deref(), Command::Status {})? else {
         return Err(CliError::Answer);
     };
     print(&match format {

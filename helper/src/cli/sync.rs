@@ -24,7 +24,7 @@ pub fn run(args: &Args, format: Format) -> Result<(), CliError> {
     // What was read here is what the daemon is given, whatever becomes of the file meanwhile.
     let text = config::read(&args.file)?;
     let config = config::parse(&args.file, &text)?;
-    let socket = args.socket.as_deref().unwrap_or_else(|| config.host.control_socket());
+    let socket = args.socket.as_deref().or(config.host.control_socket.as_deref());
     let path = std::path::absolute(&args.file)?;
     let Outcome::Applied(report) = client::ask(socket, Command::Sync { path, text })? else {
         return Err(CliError::Answer);

@@ -7,7 +7,8 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Answer, Command, Outcome, Request, VERSION};
+use super::{Answer, Command, Outcome, Request, DEFAULT_SOCKET, VERSION};
+use crate::daemon::lock::network_namespace;
 
 /// Longest answer that is read, bytes.
 const ANSWER_MAX: u64 = 64 << 20;
@@ -54,17 +55,19 @@ pub enum ControlError {
     Refused(String),
 }
 
-/// Asks the daemon at a socket.
+/// Asks the daemon at a socket. At none in particular, that of this network namespace is asked, or nobody.
 ///
 /// # Errors
 /// No daemon there; what it refuses.
-pub fn ask(path: &Path, command: Command) -> Result<Outcome, ControlError> {
+pub fn ask(socket: Option<&Path>, command: Command) -> Result<Outcome, ControlError> {
+    let path = socket.unwrap_or(Path::new(DEFAULT_SOCKET));
+    let namespace = if socket.is_none() { network_namespace().ok() } else { None };
     let stream =
         UnixStream::connect(path).map_err(|source| ControlError::Unreachable { path: path.to_owned(), source })?;
     let io = |source| ControlError::Io { path: path.to_owned(), source };
     stream.set_write_timeout(Some(WRITE)).and_then(|()| stream.set_read_timeout(Some(READ))).map_err(io)?;
     let malformed = |_| ControlError::Malformed { path: path.to_owned() };
-    let mut line = serde_json::to_vec(&Request { version: VERSION, command }).map_err(malformed)?;
+    let mut line = serde_json::to_vec(&Request { version: VERSION, namespace, command }).map_err(malformed)?;
     line.push(b'\n');
     // Whoever is not answered may find the connection closed already.
     let written = (&stream).write_all(&line);

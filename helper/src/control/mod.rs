@@ -37,6 +37,9 @@ pub const REKEY_MAX: Duration = Duration::from_secs(60);
 pub struct Request {
     /// [`VERSION`].
     pub version: u32,
+    /// The network namespace whose daemon is meant, by its number; whichever one answers, if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<u64>,
     /// What is asked.
     pub command: Command,
 }

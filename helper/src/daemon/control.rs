@@ -19,7 +19,7 @@ use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
 use super::id::PeerId;
-use super::lock::{Lock, LockError};
+use super::lock::{network_namespace, Lock, LockError};
 use super::{reload, Shared};
 use crate::clock::since_boot;
 use crate::config;
@@ -138,7 +138,7 @@ async fn converse(shared: &Arc<Shared>, stream: UnixStream) -> io::Result<()> {
     let mut line = Vec::new();
     let mut limited = BufReader::new(from.take(REQUEST_MAX as u64 + 1));
     timeout(PATIENCE, limited.read_until(b'\n', &mut line)).await??;
-    let outcome = match request(&line) {
+    let outcome = match request(&line).and_then(|request| meant(request, network_namespace().ok())) {
         Ok(request) => carry_out(shared, request.command).await,
         Err(why) => Outcome::Refused(why),
     };
@@ -165,6 +165,17 @@ fn request(line: &[u8]) -> Result<Request, String> {
         return Err(format!("the request is of version {version}; this daemon speaks version {VERSION}"));
     }
     serde_json::from_slice(line).map_err(malformed)
+}
+
+/// Passes a request on that is for this daemon: file systems are shared where network namespaces are not.
+fn meant(request: Request, here: Option<u64>) -> Result<Request, String> {
+    match request.namespace {
+        Some(namespace) if Some(namespace) != here => {
+            Err("the daemon at this socket is of another network namespace; --socket names the one that is meant"
+                .into())
+        }
+        _ => Ok(request),
+    }
 }
 
 async fn carry_out(shared: &Arc<Shared>, command: Command) -> Outcome {
@@ -270,6 +281,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_daemon_of_another_namespace_is_not_taken_for_this_ones() {
+        for (said, here, passes) in
+            [(None, Some(5), true), (Some(5), Some(5), true), (Some(4), Some(5), false), (Some(4), None, false)]
+        {
+            let request = Request { version: VERSION, namespace: said, command: Command::Status {} };
+            assert_eq!(meant(request, here).is_ok(), passes, "{said:?}, {here:?}");
+        }
+    }
+
+    #[test]
     fn the_version_is_looked_at_before_all_else() {
         let wrong = request(b"{\"version\":2,\"command\":{\"dance\":[]}}\n").unwrap_err();
         assert!(wrong.contains("version 2"), "{wrong}");
@@ -286,6 +307,7 @@ mod tests {
         }
         let right = request(b"{\"version\":1,\"command\":{\"rekey\":{\"peers\":[]}}}\n").unwrap();
         assert_eq!(right.command, Command::Rekey { peers: vec![] });
+        assert_eq!(right.namespace, None);
         assert!(request(&vec![b' '; REQUEST_MAX + 1]).unwrap_err().contains("longer"));
     }
 }

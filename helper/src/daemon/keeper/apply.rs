@@ -64,7 +64,7 @@ pub enum ApplyError {
         /// What the module said.
         source: Error,
         /// What it said then.
-        second: Error,
+        second: Box<Error>,
     },
     /// An interface is not there.
     #[error(transparent)]
@@ -269,7 +269,7 @@ impl Keeper {
             None => Err(ApplyError::Refused { what, source }),
             Some(second) => {
                 self.forgotten = true;
-                Err(ApplyError::Stuck { what, source, second })
+                Err(ApplyError::Stuck { what, source, second: second.into() })
             }
         }
     }

@@ -145,10 +145,10 @@ fn cases() -> Vec<Case> {
             })
         },
         Case {
-            changed: &[("a", &["endpoint", "on-failure", "epoch-packets", "epoch-seconds"])],
+            changed: &[("a", &["endpoint", "on-failure", "epoch-packets", "epoch-seconds", "renew-packets"])],
             ..case("what is in force at once", {
                 of(&[
-                    a("endpoint = \"[::1]:9\"\non-failure = \"drop\"\nepoch-packets = 9\nepoch-seconds = 8"),
+                    a("endpoint = \"[::1]:9\"\non-failure = \"drop\"\nepoch-packets = 9\nepoch-seconds = 8\nrenew-packets = 7"),
                     b(""),
                     c(""),
                 ])
@@ -216,6 +216,7 @@ fn is_in_force(case: &Case, keeper: &Keeper, kernel: &MemoryKernel) {
     {
         assert_eq!(known.on_failure, peer.on_failure.name(), "{name}");
         assert_eq!((known.epoch_packets, known.epoch_seconds), (peer.epoch_packets, peer.epoch_seconds), "{name}");
+        assert_eq!(known.renew_packets, peer.renew_packets, "{name}");
         assert_eq!(known.key_mode, peer.key_mode.name(), "{name}");
         let sending = keeper.named(&known.name).and_then(|id| keeper.sending(id));
         assert_eq!(kernel.sending(&known.name), sending, "{name}");

@@ -78,7 +78,7 @@ fn a_copied_public_key_without_its_private_key_is_refused() {
 #[test]
 fn a_client_without_a_key_is_refused() {
     let provider = tls::provider();
-    let verifier = Pinned::new(vec![public(2)], provider.signature_verification_algorithms);
+    let verifier = Pinned::new(vec![public(2)].into(), provider.signature_verification_algorithms);
     let client = rustls::ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
         .unwrap()
@@ -86,4 +86,17 @@ fn a_client_without_a_key_is_refused() {
         .with_custom_certificate_verifier(Arc::new(verifier))
         .with_no_client_auth();
     assert!(handshake(client, tls::server(&key(2), vec![public(1)]).unwrap()).is_err());
+}
+
+/// Whoever is removed is refused from the next handshake on, with the same settings.
+#[test]
+fn who_may_speak_is_looked_up_at_each_handshake() {
+    let allowed = tls::Allowed::from(vec![public(1)]);
+    let server = tls::server(&key(2), allowed.clone()).unwrap();
+    let dial = |number: u8| handshake(tls::client(&key(number), public(2)).unwrap(), server.clone());
+    assert!(dial(1).is_ok() && dial(3).is_err());
+    allowed.replace([public(3)]);
+    assert!(dial(1).is_err() && dial(3).is_ok());
+    allowed.replace([]);
+    assert!(dial(1).is_err() && dial(3).is_err());
 }

@@ -32,4 +32,5 @@ pub mod output;
 pub mod prefix;
 pub mod registration;
 pub mod secret;
+pub mod subject;
 pub mod tls;

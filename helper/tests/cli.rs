@@ -89,6 +89,26 @@ fn keys_by_standard_input_and_by_file() {
     assert_ne!(stdout(&pdmv2(&["genkey"], "")), stdout(&pdmv2(&["genkey"], "")));
 }
 
+/// A key that OpenSSL can ask for a certificate with, and one that it made.
+#[test]
+fn keys_in_pem() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("key.pem");
+    stdout(&pdmv2(&["genkey", "--pem", "--output", text(&path)], ""));
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o600);
+    let pem = std::fs::read_to_string(&path).unwrap();
+    assert!(pem.starts_with("-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEI"), "not shown");
+    let public = stdout(&pdmv2(&["pubkey", "--key", text(&path)], ""));
+    assert_eq!(stdout(&pdmv2(&["pubkey"], &pem)), public);
+    assert_eq!(public.len(), 45);
+    // RFC 8410 section 10.3.
+    let made = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC\n\
+                -----END PRIVATE KEY-----\n";
+    assert_eq!(stdout(&pdmv2(&["pubkey"], made)), "Gb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\n");
+    let error = stderr(&pdmv2(&["pubkey"], &made.replace("PRIVATE", "EC PRIVATE")));
+    assert!(error.contains("PKCS#8"), "{error}");
+}
+
 #[test]
 fn a_key_file_that_others_may_read_is_refused() {
     let dir = tempfile::tempdir().unwrap();

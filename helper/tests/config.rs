@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use common::public;
 use pdmv2::config::{parse, parse_policy, Config, ConfigError, Peer};
+use pdmv2::identity::Identity;
 use pdmv2::netlink::policy::Limits;
 use pdmv2_proto::suite::Suite;
 use pdmv2_proto::uapi::{mechanisms, KeyMode, Mechanism, OnFailure, Profile};
@@ -75,7 +76,7 @@ fn everything_is_read() {
     assert_eq!((config.host.idle, config.policy.limits.idle), (300, Some(300)));
     let [b, c] = config.peers.as_slice() else { panic!() };
     assert_eq!((b.key_mode, b.on_failure, b.lifetime), (KeyMode::Kernel, OnFailure::Drop, 3600));
-    assert_eq!(b.public_key, public(2));
+    assert_eq!(b.identity, Identity::Key(public(2)));
     assert_eq!((b.profile, c.profile), (Profile::V2Kri, Profile::V2));
     assert_eq!((c.key_mode, c.on_failure, c.lifetime), (KeyMode::Helper, OnFailure::Deliver, 86_400));
     assert_eq!((b.epoch_packets, b.epoch_seconds), (Some(1000), Some(60)));
@@ -152,12 +153,19 @@ const WRONG: &[(&str, &str, usize, &str, &str)] = &[
     ("idle = 300", "idle = -1", 4, "host.idle", "invalid value"),
     ("idle = 300", "idel = 300", 4, "host.idel", "unknown field"),
     ("idle = 300", "idle = ", 4, "host.idle", ""),
+    ("idle = 300", "handshake-rate = 0", 4, "host.handshake-rate", "not within 1 to 100000"),
+    ("idle = 300", "certificate-file = \"c\"", 4, "host.certificate-file", "`ca-file` is missing"),
+    ("idle = 300", "ca-file = \"c\"", 4, "host.ca-file", "`certificate-file` is missing"),
+    ("idle = 300", "crl-file = \"c\"", 4, "host.crl-file", "`certificate-file` is missing"),
     ("private-key-file = \"/etc/pdmv2/private-key\"", "", 1, "host", "missing field `private-key-file`"),
     ("name = \"b\"", "name = \"b b\"", 9, "peer[1].name", "letters"),
     ("name = \"b\"", "name = \"\"", 9, "peer[1].name", "letters"),
     ("name = \"c\"", "name = \"b\"", 24, "peer[2].name", "another peer is named"),
     ("public-key = \"KEY_C\"", "public-key = \"KEY_B\"", 25, "peer[2].public-key", "has this key"),
     ("public-key = \"KEY_B\"", "public-key = \"AAAA\"", 10, "peer[1].public-key", "not a public key"),
+    ("public-key = \"KEY_B\"", "", 9, "peer[1].name", "`public-key` or `subject` is missing"),
+    ("public-key = \"KEY_B\"", "subject = \"b.example\"", 10, "peer[1].subject", "missing in [host]"),
+    ("public-key = \"KEY_B\"", "public-key = \"KEY_B\"\nsubject = \"b\"", 11, "peer[1].subject", "not by both"),
     ("endpoint = \"[fd00::2]:4480\"", "endpoint = \"fd00::2\"", 11, "peer[1].endpoint", "not an address and port"),
     ("local = [\"fd00::1\"]", "local = []", 12, "peer[1].local", "1 to 32 prefixes"),
     ("local = [\"fd00::1\"]", "local = [\"10.0.0.1\"]", 12, "peer[1].local", "not an IPv6 address"),
@@ -212,6 +220,34 @@ const WRONG: &[(&str, &str, usize, &str, &str)] = &[
     ("kem = [\"p-256\"]", "kem = [\"p-521\"]", 20, "peer[1].kem", "`p-521` is not one of: x-wing, x25519, p-256"),
     ("[\"hkdf-sha512\"]", "[\"sha512\"]", 21, "peer[1].kdf", "`sha512` is not one of: hkdf-sha256, hkdf-sha512"),
 ];
+
+#[test]
+fn peers_are_named_by_key_or_by_certificate() {
+    let files = "certificate-file = \"host.pem\"\nca-file = \"ca.pem\"\ncrl-file = \"crl.pem\"\nhandshake-rate = 500";
+    let with = |subject: &str| {
+        let subject = format!("subject = \"{subject}\"");
+        read(&good().replace("idle = 300", files).replace(&format!("public-key = \"{}\"", public(3)), &subject))
+    };
+    let config = with("Web.Example").unwrap();
+    let certificates = config.host.certificates.clone().unwrap();
+    assert_eq!((certificates.certificate.to_str(), certificates.ca.to_str()), (Some("host.pem"), Some("ca.pem")));
+    assert_eq!(certificates.crl.unwrap().to_str(), Some("crl.pem"));
+    assert_eq!(config.host.rate, 500);
+    let named: Vec<_> = config.peers.into_iter().map(|peer| peer.identity).collect();
+    assert_eq!(named, [Identity::Key(public(2)), Identity::Subject("web.example".parse().unwrap())]);
+    assert!(with("spiffe://example/web").is_ok());
+    for wrong in ["*.example", "", "fd00::1", "CN=web"] {
+        let error = with(wrong).unwrap_err().to_string();
+        assert!(error.contains("peer[2].subject: ") && error.contains("name that a certificate can carry"), "{error}");
+    }
+    // One name is one peer's.
+    let twice = good().replace("idle = 300", files);
+    let twice = [public(2), public(3)]
+        .iter()
+        .fold(twice, |text, key| text.replace(&format!("public-key = \"{key}\""), "subject = \"b.example\""));
+    let error = read(&twice).unwrap_err().to_string();
+    assert!(error.contains("peer[2].subject: peer `b` has this subject"), "{error}");
+}
 
 #[test]
 fn the_same_prefixes_in_two_vrfs_are_two_peers() {

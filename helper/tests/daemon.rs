@@ -13,6 +13,7 @@ use common::kernel::{Done, MemoryKernel};
 use common::logs::{self, run};
 use common::{key, public};
 use pdmv2::config::parse;
+use pdmv2::daemon::accept::UNFINISHED;
 use pdmv2::daemon::{Daemon, DaemonError};
 use pdmv2::netlink::flow::Flow;
 use pdmv2::netlink::key::KeyName;
@@ -480,7 +481,7 @@ fn a_whole_recorded_connection_replayed_installs_nothing() {
         again.write_all(&recorded).await.unwrap();
         // The server ends it by itself: what was recorded belongs to other keys.
         let mut answer = Vec::new();
-        let _ = timeout(Duration::from_secs(20), again.read_to_end(&mut answer)).await.expect("it is still open");
+        let _ = timeout(3 * UNFINISHED, again.read_to_end(&mut answer)).await.expect("it is still open");
         assert_eq!(added(&server.kernel), [Done::Add("peer".into(), 1)]);
         assert_eq!(server.kernel.sending("peer"), Some(1));
         // Nor does it end the session that there is.

@@ -6,7 +6,7 @@ mod common;
 
 use std::sync::Arc;
 
-use common::tls::{handshake, session};
+use common::tls::{handshake, session, told_handshake};
 use common::{key, public};
 use pdmv2::identity::{PrivateKey, PublicKey};
 use pdmv2::tls;
@@ -15,7 +15,7 @@ use rustls::client::AlwaysResolvesClientRawPublicKeys;
 use rustls::pki_types::CertificateDer;
 use rustls::server::AlwaysResolvesServerRawPublicKeys;
 use rustls::sign::CertifiedKey;
-use rustls::{NamedGroup, ProtocolVersion};
+use rustls::{AlertDescription, NamedGroup, ProtocolVersion};
 
 #[test]
 fn hosts_that_know_each_other_may_speak() {
@@ -73,6 +73,27 @@ fn a_copied_public_key_without_its_private_key_is_refused() {
     client.client_auth_cert_resolver = Arc::new(AlwaysResolvesClientRawPublicKeys::new(copied(public(1), &key(1))));
     let server = tls::server(&key(2), vec![public(1)]).unwrap();
     assert!(handshake(client, server).is_ok());
+}
+
+/// "Nothing a stranger gets may differ in a way that tells which peers exist": whoever cannot sign for a key is told the same
+/// whether or not it is a peer's, and at either end.
+#[test]
+fn a_copied_key_does_not_tell_whether_it_is_a_peers() {
+    for copy in [public(1), public(4)] {
+        let mut client = tls::client(&key(3), public(2)).unwrap();
+        client.client_auth_cert_resolver = Arc::new(AlwaysResolvesClientRawPublicKeys::new(copied(copy, &key(3))));
+        let refusal = told_handshake(client, tls::server(&key(2), vec![public(1)]).unwrap()).err().unwrap();
+        assert_eq!(refusal.alert, Some(AlertDescription::DecryptError), "{copy}: {refusal:?}");
+
+        let mut server = tls::server(&key(3), vec![public(2)]).unwrap();
+        server.cert_resolver = Arc::new(AlwaysResolvesServerRawPublicKeys::new(copied(copy, &key(3))));
+        let refusal = told_handshake(tls::client(&key(2), public(1)).unwrap(), server).err().unwrap();
+        assert_eq!(refusal.alert, Some(AlertDescription::DecryptError), "{copy}: {refusal:?}");
+    }
+    // Whoever can is told that it is no peer.
+    let server = tls::server(&key(2), vec![public(1)]).unwrap();
+    let refusal = told_handshake(tls::client(&key(3), public(2)).unwrap(), server).err().unwrap();
+    assert_eq!(refusal.alert, Some(AlertDescription::AccessDenied));
 }
 
 #[test]

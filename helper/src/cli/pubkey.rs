@@ -30,6 +30,6 @@ pub fn run(args: &Args) -> Result<(), CliError> {
             (text, "standard input".to_owned())
         }
     };
-    let public = PrivateKey::from_base64(&text).and_then(|key| key.public());
+    let public = PrivateKey::from_text(&text).and_then(|key| key.public());
     print(&format!("{}\n", public.map_err(|error| CliError::Key(origin, error))?))
 }

@@ -5,13 +5,15 @@
 use std::io::ErrorKind;
 use std::path::Path;
 
+use rustls::pki_types::UnixTime;
 use serde::Serialize;
 
 use super::locate::Source;
 use super::{check, Config, ConfigError};
 use crate::files::{read_configured, FileError};
-use crate::identity::{KeyError, PrivateKey};
+use crate::identity::{Identity, KeyError, PrivateKey};
 use crate::netlink::interface_number;
+use crate::tls::{CertificateFiles, Trust};
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -49,10 +51,13 @@ fn surroundings(source: &Source<'_>, config: &Config) -> Vec<Finding> {
     match private_key(&config.host.private_key_file) {
         Ok(key) => {
             for (index, peer) in config.peers.iter().enumerate() {
-                if key.public().is_ok_and(|public| public == peer.public_key) {
+                if key.public().is_ok_and(|public| Identity::Key(public) == peer.identity) {
                     let at = format!("peer[{}].public-key", index + 1);
                     tell(Severity::Error, &at, "this is the host's own key".to_owned());
                 }
+            }
+            if let Some(files) = &config.host.certificates {
+                certificates(files, &key, config, &mut tell);
             }
         }
         Err(Unread::File(error @ FileError::NoCredentials { .. })) => tell(Severity::Warning, KEY, error.to_string()),
@@ -85,11 +90,32 @@ fn surroundings(source: &Source<'_>, config: &Config) -> Vec<Finding> {
     found
 }
 
+/// The files of certificates; as long as they cannot be used, a daemon does not start.
+fn certificates(
+    files: &CertificateFiles,
+    own: &PrivateKey,
+    config: &Config,
+    tell: &mut impl FnMut(Severity, &str, String),
+) {
+    let trust = match Trust::load(files.clone(), own) {
+        Ok(trust) => trust,
+        Err(error) => return tell(Severity::Error, error.setting(files), error.to_string()),
+    };
+    let found = trust.own();
+    for (index, _) in config.peers.iter().enumerate().filter(|(_, peer)| peer.identity.is(&found)) {
+        let at = format!("peer[{}].subject", index + 1);
+        tell(Severity::Error, &at, "this host's own certificate has this name".to_owned());
+    }
+    if let Err(error) = trust.own_is_valid(UnixTime::now()) {
+        tell(Severity::Warning, "host.certificate-file", format!("this host's certificate: {error}"));
+    }
+}
+
 enum Unread {
     File(FileError),
     Key(KeyError),
 }
 
 fn private_key(path: &Path) -> Result<PrivateKey, Unread> {
-    PrivateKey::from_base64(&read_configured(path).map_err(Unread::File)?).map_err(Unread::Key)
+    PrivateKey::from_text(&read_configured(path).map_err(Unread::File)?).map_err(Unread::Key)
 }

@@ -25,10 +25,12 @@ pub use peer::overlap;
 pub use suite::Preference;
 
 use crate::control::DEFAULT_SOCKET;
-use crate::identity::PublicKey;
+use crate::daemon::admission::{DEFAULT_RATE, RATE_MAX};
+use crate::identity::Identity;
 use crate::negotiate::IDLE_MAX;
 use crate::netlink::policy::Policy;
 use crate::prefix::Prefix;
+use crate::tls::CertificateFiles;
 
 /// The port helpers listen on and are dialled at, unless the configuration says otherwise.
 pub const DEFAULT_PORT: u16 = 4480;
@@ -55,8 +57,12 @@ pub struct Config {
 pub struct Host {
     /// File of the private key.
     pub private_key_file: PathBuf,
+    /// This host's certificate and the private CA's; `None` where every peer's key is pinned.
+    pub certificates: Option<CertificateFiles>,
     /// Where peers may dial.
     pub listen: SocketAddr,
+    /// Connections a second that peers, or strangers, may open from one IPv4 address or IPv6 /64.
+    pub rate: u32,
     /// Seconds after which an idle flow may be dropped.
     pub idle: u32,
     /// Where pair secrets are logged; `None`, the default, for nowhere.
@@ -80,7 +86,7 @@ pub struct Peer {
     /// Its name here, and that of its association.
     pub name: String,
     /// Its identity.
-    pub public_key: PublicKey,
+    pub identity: Identity,
     /// Where to dial it; without, it dials.
     pub endpoint: Option<SocketAddr>,
     /// Interface its link-local addresses are on.
@@ -151,8 +157,7 @@ pub fn check(path: &Path, text: &str) -> Result<Config, Vec<ConfigError>> {
     let source = Source::new(path, text);
     let config = raw::Config::read(&source).and_then(|raw| {
         let host = raw.host.and_then(|raw| host(&source, raw));
-        let preference = host.as_ref().map(|host| host.preference.clone()).unwrap_or_default();
-        let peers = peer::peers(&source, raw.peer, &preference);
+        let peers = peer::peers(&source, raw.peer, host.as_ref());
         let mut policy = rule::policy(&source, raw.policy, raw.rule);
         let host = host?;
         policy.limits.idle.get_or_insert(host.idle);
@@ -191,16 +196,41 @@ fn host(source: &Source<'_>, raw: raw::Host) -> Option<Host> {
         Some(text) => source.note(parsed(source, &text, "an address and port such as \"[::]:4480\"")),
         None => Some(SocketAddr::from(([0u16; 8], DEFAULT_PORT))),
     };
+    let certificates = source.note(certificates(source, raw.certificate_file, raw.ca_file, raw.crl_file));
+    let rate = source.note(within(source, raw.handshake_rate, 1, RATE_MAX));
     let idle = source.note(within(source, raw.idle, 1, IDLE_MAX));
     let preference = source.note(Preference::default().with(source, &raw.kem, &raw.kdf, &raw.aead));
     Some(Host {
         private_key_file: raw.private_key_file,
+        certificates: certificates?,
         listen: listen?,
+        rate: rate?.unwrap_or(DEFAULT_RATE),
         idle: idle?.unwrap_or(DEFAULT_IDLE),
         key_log: raw.key_log,
         control_socket: raw.control_socket,
         preference: preference?,
     })
+}
+
+/// A certificate and the CA go together; revocation lists are the CA's.
+fn certificates(
+    source: &Source<'_>,
+    certificate: Option<Spanned<PathBuf>>,
+    ca: Option<Spanned<PathBuf>>,
+    crl: Option<Spanned<PathBuf>>,
+) -> Result<Option<CertificateFiles>, ConfigError> {
+    match (certificate, ca, crl) {
+        (Some(certificate), Some(ca), crl) => Ok(Some(CertificateFiles {
+            certificate: certificate.into_inner(),
+            ca: ca.into_inner(),
+            crl: crl.map(Spanned::into_inner),
+        })),
+        (Some(certificate), None, _) => Err(source.wrong(certificate.span(), "`ca-file` is missing beside it")),
+        (None, Some(other), _) | (None, None, Some(other)) => {
+            Err(source.wrong(other.span(), "`certificate-file` is missing beside it"))
+        }
+        (None, None, None) => Ok(None),
+    }
 }
 
 /// A text that is read by its type's own rules.

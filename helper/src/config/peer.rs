@@ -7,24 +7,28 @@ use toml::Spanned;
 
 use super::error::ConfigError;
 use super::locate::Source;
-use super::{one_of, parsed, raw, within, Peer, Preference, DEFAULT_LIFETIME};
+use super::{one_of, parsed, raw, within, Host, Peer, DEFAULT_LIFETIME};
+use crate::identity::Identity;
 use crate::negotiate::LIFETIME_MAX;
 use crate::prefix::{Prefix, PrefixError};
 
-/// Reads all peers. Remote prefixes of two peers must not overlap: an address belongs to one identity.
-pub fn peers(source: &Source<'_>, raw: Vec<raw::Peer>, host: &Preference) -> Vec<Peer> {
+/// Reads all peers, of a host if its own table could be read. Remote prefixes of two peers must not overlap: an address
+/// belongs to one identity.
+pub fn peers(source: &Source<'_>, raw: Vec<raw::Peer>, host: Option<&Host>) -> Vec<Peer> {
     let mut peers: Vec<Peer> = Vec::with_capacity(raw.len());
     for raw in raw {
         let remote_span = raw.remote.span();
-        let (name_span, key_span) = (raw.name.span(), raw.public_key.span());
+        let name_span = raw.name.span();
+        let identity_span = raw.public_key.as_ref().or(raw.subject.as_ref()).map_or(name_span.clone(), Spanned::span);
         let Some(peer) = peer(source, raw, host) else { continue };
         let wrong = |span, message| source.complain(source.wrong(span, message));
         for other in &peers {
             if other.name == peer.name {
                 wrong(name_span.clone(), format!("another peer is named `{}`", peer.name));
             }
-            if other.public_key == peer.public_key {
-                wrong(key_span.clone(), format!("peer `{}` has this key", other.name));
+            if other.identity == peer.identity {
+                let what = if matches!(peer.identity, Identity::Key(_)) { "key" } else { "subject" };
+                wrong(identity_span.clone(), format!("peer `{}` has this {what}", other.name));
             }
             if let Some((mine, theirs)) = overlap(&peer, other) {
                 let whose = format!("overlaps {theirs} of peer `{}`; an address belongs to one peer", other.name);
@@ -48,9 +52,9 @@ pub fn overlap(peer: &Peer, other: &Peer) -> Option<(Prefix, Prefix)> {
 }
 
 /// Every key is looked at, whatever is wrong with another.
-fn peer(source: &Source<'_>, raw: raw::Peer, host: &Preference) -> Option<Peer> {
+fn peer(source: &Source<'_>, raw: raw::Peer, host: Option<&Host>) -> Option<Peer> {
     let name = source.note(name(source, &raw.name));
-    let public_key = source.note(parsed(source, &raw.public_key, "a public key (32 bytes in base64)"));
+    let identity = source.note(identity(source, &raw, host));
     let endpoint = raw
         .endpoint
         .as_ref()
@@ -73,10 +77,11 @@ fn peer(source: &Source<'_>, raw: raw::Peer, host: &Preference) -> Option<Peer> 
     let epoch_packets = source.note(within(source, raw.epoch_packets, 1, EPOCH_PACKETS_MAX as u32));
     let epoch_seconds = source.note(within(source, raw.epoch_seconds, 1, EPOCH_SECONDS_MAX as u32));
     let renew_packets = source.note(within(source, raw.renew_packets, 1, i64::MAX as u64));
-    let preference = source.note(host.with(source, &raw.kem, &raw.kdf, &raw.aead));
+    let preference = host.map(|host| host.preference.clone()).unwrap_or_default();
+    let preference = source.note(preference.with(source, &raw.kem, &raw.kdf, &raw.aead));
     Some(Peer {
         name: name?,
-        public_key: public_key?,
+        identity: identity?,
         endpoint: match endpoint {
             Some(endpoint) => Some(endpoint?),
             None => None,
@@ -104,6 +109,26 @@ fn name(source: &Source<'_>, name: &Spanned<String>) -> Result<String, ConfigErr
         return Err(source.wrong(name.span(), message));
     }
     Ok(text.clone())
+}
+
+/// A pinned key or a certified name, one of the two.
+fn identity(source: &Source<'_>, raw: &raw::Peer, host: Option<&Host>) -> Result<Identity, ConfigError> {
+    match (&raw.public_key, &raw.subject) {
+        (Some(key), None) => parsed(source, key, "a public key (32 bytes in base64)").map(Identity::Key),
+        // Where [host] is wrong, that is told.
+        (None, Some(subject)) if host.is_some_and(|host| host.certificates.is_none()) => {
+            Err(source.wrong(subject.span(), "`certificate-file` and `ca-file` are missing in [host]"))
+        }
+        (None, Some(subject)) => {
+            let expected =
+                "a name that a certificate can carry: \"web.example\", or a URI such as \"spiffe://example/web\"";
+            parsed(source, subject, expected).map(Identity::Subject)
+        }
+        (Some(_), Some(subject)) => {
+            Err(source.wrong(subject.span(), "a peer is named by `public-key` or by `subject`, not by both"))
+        }
+        (None, None) => Err(source.wrong(raw.name.span(), "`public-key` or `subject` is missing")),
+    }
 }
 
 fn prefixes(

@@ -84,7 +84,11 @@ pub struct PolicyFile {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Host {
     pub private_key_file: PathBuf,
+    pub certificate_file: Option<Spanned<PathBuf>>,
+    pub ca_file: Option<Spanned<PathBuf>>,
+    pub crl_file: Option<Spanned<PathBuf>>,
     pub listen: Option<Spanned<String>>,
+    pub handshake_rate: Option<Spanned<u32>>,
     pub idle: Option<Spanned<u32>>,
     pub key_log: Option<PathBuf>,
     pub control_socket: Option<PathBuf>,
@@ -97,7 +101,8 @@ pub struct Host {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Peer {
     pub name: Spanned<String>,
-    pub public_key: Spanned<String>,
+    pub public_key: Option<Spanned<String>>,
+    pub subject: Option<Spanned<String>>,
     pub endpoint: Option<Spanned<String>>,
     pub interface: Option<Spanned<String>>,
     pub vrf: Option<String>,

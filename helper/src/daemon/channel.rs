@@ -7,11 +7,11 @@ use std::io;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_rustls::TlsStream;
 
-use crate::identity::PublicKey;
+use crate::identity::Authenticated;
 use crate::negotiate::frame::{frame, Deframer};
 use crate::negotiate::{Exporter, Failure};
 use crate::secret::Secret;
-use crate::tls::EXPORTER_LABEL;
+use crate::tls::{authenticated, words, EXPORTER_LABEL};
 
 /// Why no message came.
 #[derive(Debug, thiserror::Error)]
@@ -19,12 +19,18 @@ pub enum ChannelError {
     /// The session ended.
     #[error("the session ended")]
     Closed,
-    /// The connection failed.
-    #[error("{0}")]
+    /// The connection or its TLS failed.
+    #[error("{}", failure(.0))]
     Io(#[from] io::Error),
     /// A message out of bounds.
     #[error(transparent)]
     Message(#[from] Failure),
+}
+
+/// What failed, in words.
+fn failure(error: &io::Error) -> String {
+    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    tls.map_or_else(|| error.to_string(), words)
 }
 
 /// A TLS session that carries messages.
@@ -40,8 +46,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Channel<IO> {
     }
 
     /// Who is at the other end.
-    pub fn peer(&self) -> Option<PublicKey> {
-        self.stream.get_ref().1.peer_certificates().and_then(|keys| PublicKey::from_spki(keys.first()?))
+    pub fn peer(&self) -> Option<Authenticated> {
+        self.stream.get_ref().1.peer_certificates().and_then(|presented| authenticated(presented.first()?))
     }
 
     /// The next message. Waiting may be given up and taken up again.

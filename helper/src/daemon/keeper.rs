@@ -21,7 +21,7 @@ use tracing::{debug, error, info, warn};
 use super::backoff::fraction;
 use super::id::PeerId;
 use crate::config::{Config, Peer};
-use crate::identity::PublicKey;
+use crate::identity::{Authenticated, PublicKey};
 use crate::keys::keylog::{Entry, KeyLog};
 use crate::keys::schedule::{Prk, UnknownSuite};
 use crate::negotiate::{Local, Negotiated, Role};
@@ -215,9 +215,11 @@ impl Keeper {
         self.pairs.iter().find(|(_, pair)| pair.peer.name == name).map(|(id, _)| *id)
     }
 
-    /// The peer that has a key.
-    pub fn with_key(&self, key: &PublicKey) -> Option<PeerId> {
-        self.pairs.iter().find(|(_, pair)| pair.peer.public_key == *key).map(|(id, _)| *id)
+    /// The peer that TLS authenticated. A certificate with the names of several peers is no peer's.
+    pub fn peer_of(&self, found: &Authenticated) -> Option<PeerId> {
+        let mut peers = self.pairs.iter().filter(|(_, pair)| pair.peer.identity.is(found));
+        let (id, _) = peers.next()?;
+        peers.next().is_none().then_some(*id)
     }
 
     /// A peer's definition.
@@ -235,11 +237,11 @@ impl Keeper {
         self.pairs.get(&id)?.held.iter().filter_map(|held| held.renew).min()
     }
 
-    /// What this host brings to a negotiation with a peer.
+    /// What this host brings to a negotiation with a peer that TLS authenticated by this key.
     ///
     /// # Errors
     /// No such peer.
-    pub fn local(&self, id: PeerId) -> Result<Local, KeeperError> {
+    pub fn local(&self, id: PeerId, peer: PublicKey) -> Result<Local, KeeperError> {
         let pair = self.pairs.get(&id).ok_or(KeeperError::NoPeer)?;
         Ok(Local {
             idle: self.idle,
@@ -247,7 +249,7 @@ impl Keeper {
             lifetime: pair.peer.lifetime,
             suites: pair.peer.suites.clone(),
             profiles: preferred(pair.peer.profile),
-            ..Local::new(self.own, pair.peer.public_key)
+            ..Local::new(self.own, peer)
         })
     }
 

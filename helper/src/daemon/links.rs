@@ -30,7 +30,6 @@ pub struct Progress {
 }
 
 struct Link {
-    peer: PublicKey,
     wanted: bool,
     wake: Arc<Notify>,
     hurry: Arc<Notify>,
@@ -62,9 +61,8 @@ impl Links {
     }
 
     /// A peer came, without a session; whether it is to be dialled.
-    pub fn add(&self, id: PeerId, peer: PublicKey, wanted: bool) {
+    pub fn add(&self, id: PeerId, wanted: bool) {
         let link = Link {
-            peer,
             wanted,
             wake: Arc::default(),
             hurry: Arc::default(),
@@ -156,12 +154,12 @@ impl Links {
         self.with(id, |link| link.client.take_if(|held| Arc::ptr_eq(held, cancel)));
     }
 
-    /// The peer opens a negotiation. If this host's own is under way, the one opened by the bytewise lower identity key
-    /// stands: `None` when that is this host's; otherwise what ends the peer's when it opens another.
-    pub fn server_begins(&self, id: PeerId) -> Option<Cancel> {
+    /// The peer opens a negotiation, authenticated by a key. If this host's own is under way, the one opened by the bytewise
+    /// lower identity key stands: `None` when that is this host's; otherwise what ends the peer's when it opens another.
+    pub fn server_begins(&self, id: PeerId, peer: PublicKey) -> Option<Cancel> {
         self.with(id, |link| {
             if let Some(client) = &link.client {
-                if self.own < link.peer {
+                if self.own < peer {
                     return None;
                 }
                 client.notify_one();
@@ -234,35 +232,35 @@ impl Links {
 mod tests {
     use super::*;
 
-    fn links(own: u8, theirs: u8) -> (Links, PeerId) {
+    fn links(own: u8) -> (Links, PeerId) {
         let (links, id) = (Links::new(PublicKey([own; 32])), PeerId::default());
-        links.add(id, PublicKey([theirs; 32]), false);
+        links.add(id, false);
         (links, id)
     }
 
     #[test]
     fn of_two_crossing_negotiations_the_lower_keys_stands() {
         for (own, theirs, mine_stands) in [(1, 2, true), (2, 1, false)] {
-            let (links, id) = links(own, theirs);
+            let (links, id) = links(own);
             let _mine = links.client_begins(id);
-            assert_eq!(links.server_begins(id).is_none(), mine_stands);
+            assert_eq!(links.server_begins(id, PublicKey([theirs; 32])).is_none(), mine_stands);
             assert_eq!(links.lock()[&id].client.is_some(), mine_stands);
         }
     }
 
     #[test]
     fn without_crossing_every_negotiation_stands() {
-        let (links, id) = links(1, 2);
+        let (links, id) = links(1);
         let mine = links.client_begins(id);
         links.client_ends(id, &mine);
-        assert!(links.server_begins(id).is_some());
+        assert!(links.server_begins(id, PublicKey([2; 32])).is_some());
         links.remove(id);
-        assert!(links.server_begins(id).is_none());
+        assert!(links.server_begins(id, PublicKey([2; 32])).is_none());
     }
 
     #[test]
     fn a_newer_session_replaces_an_older() {
-        let (links, id) = links(1, 2);
+        let (links, id) = links(1);
         let older = links.established(id, 1, Duration::ZERO);
         let newer = links.established(id, 2, Duration::ZERO);
         assert!(!links.session_ends(id, &older));
@@ -274,7 +272,7 @@ mod tests {
     #[test]
     fn a_peer_that_goes_is_noticed_and_a_number_is_never_given_twice() {
         tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
-            let (links, id) = links(1, 2);
+            let (links, id) = links(1);
             let mut progress = links.progress(id).unwrap();
             links.failed(id, "why".into());
             assert!(progress.changed().await.is_ok());

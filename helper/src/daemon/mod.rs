@@ -7,7 +7,7 @@
 //! - [`control`], [`lock`]: the socket that commands come by, and that there is one daemon
 //! - [`links`]: who dials, which of two crossing negotiations stands, which session is a peer's
 //! - [`channel`], [`session`]: messages over TLS, and the negotiation run over them
-//! - [`dial`], [`accept`]: how sessions come about
+//! - [`dial`], [`accept`]: how sessions come about; [`admission`]: who is let in, without I/O
 //!
 //! A session stays open after its negotiation. Its end is how a restart of the peer is noticed, and closing it is how a host
 //! that cannot dial asks the other to negotiate anew.
@@ -16,6 +16,7 @@
 //! associations stay. After a kill the module goes on with the keys it has, and the next daemon negotiates a new generation.
 
 pub mod accept;
+pub mod admission;
 pub mod backoff;
 pub mod channel;
 pub mod control;
@@ -35,6 +36,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use rustls::pki_types::UnixTime;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{signal, SignalKind};
 use tokio::sync::{mpsc, watch};
@@ -45,13 +47,13 @@ use crate::clock::since_boot;
 use crate::config::{self, Config, Host};
 use crate::control::DEFAULT_SOCKET;
 use crate::files::{read_configured, FileError};
-use crate::identity::{KeyError, PrivateKey, PublicKey};
+use crate::identity::{Authenticated, Identity, KeyError, PrivateKey, PublicKey};
 use crate::keys::keylog::KeyLog;
 use crate::netlink::client::Family;
 use crate::netlink::listener::{Listener, Told};
 use crate::netlink::{Client, Error, Kernel};
 use crate::notify;
-use crate::tls::{self, Allowed, TlsError};
+use crate::tls::{self, x509, Allowed, ServerConfigs, TlsError, Trust, TrustError};
 use control::{Socket, SocketError};
 use id::PeerId;
 use keeper::{Keeper, KeeperError};
@@ -82,6 +84,12 @@ pub enum DaemonError {
     /// A peer has this host's own key.
     #[error("peer `{0}` has this host's own public key")]
     OwnKey(String),
+    /// A peer has a name of this host's own certificate.
+    #[error("peer `{0}` has a subject of this host's own certificate")]
+    OwnSubject(String),
+    /// Certificates.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
     /// TLS settings.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -117,7 +125,9 @@ pub struct Shared {
     pub links: Links,
     own: PrivateKey,
     public: PublicKey,
-    /// Who may open a session.
+    /// This host's certificate, and who certifies its peers.
+    trust: Option<Arc<Trust>>,
+    /// Who may open a session by a raw key.
     allowed: Allowed,
     host: Mutex<Host>,
     /// The socket that peers dial is a service manager's.
@@ -152,18 +162,52 @@ impl Shared {
         self.keeper().peer(id)?.endpoint
     }
 
-    /// The peer that has a key.
-    pub fn peer_of(&self, key: &PublicKey) -> Option<PeerId> {
-        self.keeper().with_key(key)
+    /// The peer that TLS authenticated.
+    pub fn peer_of(&self, found: &Authenticated) -> Option<PeerId> {
+        self.keeper().peer_of(found)
+    }
+
+    /// Connections a second that one source may open.
+    pub fn rate(&self) -> u32 {
+        self.host.lock().unwrap_or_else(PoisonError::into_inner).rate
     }
 
     /// TLS for dialling a peer.
     ///
     /// # Errors
-    /// It went; an unusable key.
+    /// It went; an unusable key; no certificate where the peer is named by its own.
     pub fn connector(&self, id: PeerId) -> Result<TlsConnector, SessionError> {
-        let key = self.keeper().peer(id).map(|peer| peer.public_key).ok_or(SessionError::Removed)?;
-        Ok(TlsConnector::from(Arc::new(tls::client(&self.own, key)?)))
+        let identity = self.keeper().peer(id).map(|peer| peer.identity.clone()).ok_or(SessionError::Removed)?;
+        let config = match (&identity, &self.trust) {
+            (Identity::Key(key), _) => tls::client(&self.own, *key)?,
+            (Identity::Subject(_), Some(trust)) => x509::client(trust, identity)?,
+            (Identity::Subject(_), None) => return Err(SessionError::NoCertificate),
+        };
+        Ok(TlsConnector::from(Arc::new(config)))
+    }
+
+    /// How sessions that peers open are served.
+    fn server_configs(self: &Arc<Self>) -> Result<ServerConfigs, TlsError> {
+        let raw = Arc::new(tls::server(&self.own, self.allowed.clone())?);
+        let certified = self.trust.as_ref().map(|trust| {
+            let shared = Arc::downgrade(self);
+            let known = move |found: &Authenticated| shared.upgrade().is_some_and(|s| s.peer_of(found).is_some());
+            x509::server(trust, Arc::new(known)).map(Arc::new)
+        });
+        Ok(ServerConfigs { raw, certified: certified.transpose()? })
+    }
+
+    /// Reads certificates again that have changed.
+    fn look_at_certificates(&self) {
+        let Some(trust) = &self.trust else { return };
+        match trust.look_again() {
+            Ok(false) => {}
+            Ok(true) => {
+                info!("certificates or revocation lists have changed, and were read again");
+                tell_validity(trust);
+            }
+            Err(error) => warn!("{error}; what was read before stays in force"),
+        }
     }
 
     /// A negotiation succeeded, and its session is the peer's from now on. Should its secret be lost already, as the module
@@ -188,9 +232,9 @@ impl Shared {
 
     /// A peer came: it has a link from now on, and is dialled where that is possible.
     fn admit(self: &Arc<Self>, id: PeerId) {
-        let known = self.keeper().peer(id).map(|peer| (peer.public_key, peer.endpoint.is_some()));
-        if let Some((key, wanted)) = known {
-            self.links.add(id, key, wanted);
+        let wanted = self.keeper().peer(id).map(|peer| peer.endpoint.is_some());
+        if let Some(wanted) = wanted {
+            self.links.add(id, wanted);
             tokio::spawn(dial::keep_dialling(Arc::clone(self), id));
         }
     }
@@ -198,7 +242,12 @@ impl Shared {
     /// Sessions are opened by the peers that there are, and by nobody else.
     fn allow(&self) {
         let keeper = self.keeper();
-        self.allowed.replace(keeper.peers().into_iter().filter_map(|id| keeper.peer(id)).map(|peer| peer.public_key));
+        let peers = keeper.peers().into_iter().filter_map(|id| keeper.peer(id));
+        self.allowed.replace(peers.filter_map(|peer| match &peer.identity {
+            Identity::Key(key) => Some(*key),
+            // Whom the CA certifies is looked up at each handshake.
+            Identity::Subject(_) => None,
+        }));
     }
 }
 
@@ -215,8 +264,16 @@ impl Daemon {
     pub fn new(config: Config, own: PrivateKey, kernel: Box<dyn Kernel>) -> Result<Self, DaemonError> {
         let path = config.host.private_key_file.display().to_string();
         let public = own.public().map_err(|source| DaemonError::Key { path, source })?;
-        if let Some(peer) = config.peers.iter().find(|peer| peer.public_key == public) {
+        if let Some(peer) = config.peers.iter().find(|peer| peer.identity == Identity::Key(public)) {
             return Err(DaemonError::OwnKey(peer.name.clone()));
+        }
+        let trust = config.host.certificates.clone().map(|files| Trust::load(files, &own)).transpose()?.map(Arc::new);
+        if let Some(trust) = &trust {
+            let own = trust.own();
+            if let Some(peer) = config.peers.iter().find(|peer| peer.identity.is(&own)) {
+                return Err(DaemonError::OwnSubject(peer.name.clone()));
+            }
+            tell_validity(trust);
         }
         let key_log = open_key_log(&config.host)?;
         let keeper = Keeper::start(kernel, &config, public, key_log)?;
@@ -225,6 +282,7 @@ impl Daemon {
             links: Links::new(public),
             own,
             public,
+            trust,
             allowed: Allowed::default(),
             host: Mutex::new(config.host),
             given: AtomicBool::new(false),
@@ -251,8 +309,7 @@ impl Daemon {
     ) -> Result<(), DaemonError> {
         let shared = &self.shared;
         let mut tasks = tokio::task::JoinSet::new();
-        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(tls::server(&shared.own, shared.allowed.clone())?));
-        tasks.spawn(accept::accept_all(Arc::clone(shared), listener, acceptor));
+        tasks.spawn(accept::accept_all(Arc::clone(shared), listener, shared.server_configs()?));
         let _ends_all = EndsAll(shared);
         let peers = shared.keeper().peers();
         for id in peers {
@@ -265,6 +322,7 @@ impl Daemon {
             let renew = tokio::select! {
                 () = &mut stop => break,
                 _ = tick.tick() => {
+                    shared.look_at_certificates();
                     let mut keeper = shared.keeper();
                     let forgotten = keeper.look_again();
                     [forgotten, keeper.tick(since_boot())].concat()
@@ -301,6 +359,13 @@ fn open_key_log(host: &Host) -> Result<Option<KeyLog>, FileError> {
     Ok(key_log)
 }
 
+/// A host whose clock is not right yet cannot tell; its peers with pinned keys do without.
+fn tell_validity(trust: &Trust) {
+    if let Err(error) = trust.own_is_valid(UnixTime::now()) {
+        warn!("this host's certificate: {error}; peers may refuse it");
+    }
+}
+
 fn handle(shared: &Shared, told: Told) -> Vec<PeerId> {
     match told {
         Told::Acquire(name) => {
@@ -325,7 +390,7 @@ pub fn run(config: Config, file: &Path) -> Result<(), DaemonError> {
     // A core dump would hold every secret.
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
     let path = &config.host.private_key_file;
-    let own = PrivateKey::from_base64(&read_configured(path)?)
+    let own = PrivateKey::from_text(&read_configured(path)?)
         .map_err(|source| DaemonError::Key { path: path.display().to_string(), source })?;
     let _only = only_one()?;
     let given = listenfd::ListenFd::from_env().take_tcp_listener(0)?;

@@ -14,7 +14,7 @@ use super::keeper::apply::{ApplyError, Report};
 use super::{open_key_log, Shared};
 use crate::config::{Config, Host};
 use crate::files::{read_configured, FileError};
-use crate::identity::{KeyError, PrivateKey};
+use crate::identity::{Identity, KeyError, PrivateKey};
 
 /// Why a configuration did not come into force. Nothing has changed then, but what [`ApplyError::Stuck`] says.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +36,9 @@ pub enum ReloadError {
     /// A peer has this host's own key.
     #[error("peer `{0}` has this host's own public key")]
     OwnKey(String),
+    /// A peer has a name of this host's own certificate.
+    #[error("peer `{0}` has a subject of this host's own certificate")]
+    OwnSubject(String),
     /// The address to listen on.
     #[error("cannot listen on {address}: {source}; where it overlaps with the address before, this takes a restart")]
     Listen {
@@ -56,8 +59,15 @@ pub enum ReloadError {
 pub fn apply(shared: &Arc<Shared>, config: Config) -> Result<Report, ReloadError> {
     let mut host = shared.host.lock().unwrap_or_else(PoisonError::into_inner);
     check_key(shared, &config.host)?;
-    if let Some(peer) = config.peers.iter().find(|peer| peer.public_key == shared.public) {
+    if let Some(peer) = config.peers.iter().find(|peer| peer.identity == Identity::Key(shared.public)) {
         return Err(ReloadError::OwnKey(peer.name.clone()));
+    }
+    if config.host.certificates != host.certificates {
+        return Err(ReloadError::Restart("host.certificate-file, ca-file or crl-file"));
+    }
+    let own = shared.trust.as_ref().map(|trust| trust.own());
+    if let Some(peer) = config.peers.iter().find(|peer| own.as_ref().is_some_and(|own| peer.identity.is(own))) {
+        return Err(ReloadError::OwnSubject(peer.name.clone()));
     }
     if config.host.control_socket() != host.control_socket() {
         return Err(ReloadError::Restart("host.control-socket"));
@@ -92,7 +102,7 @@ pub fn apply(shared: &Arc<Shared>, config: Config) -> Result<Report, ReloadError
 fn check_key(shared: &Shared, host: &Host) -> Result<(), ReloadError> {
     let path = &host.private_key_file;
     let wrong = |source| ReloadError::Key { path: path.display().to_string(), source };
-    let key = PrivateKey::from_base64(&read_configured(path)?).map_err(wrong)?;
+    let key = PrivateKey::from_text(&read_configured(path)?).map_err(wrong)?;
     if key.public().map_err(wrong)? != shared.public {
         return Err(ReloadError::Restart("host.private-key-file: the key in it"));
     }

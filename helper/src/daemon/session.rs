@@ -2,18 +2,22 @@
 
 //! A session: the negotiation at its start, then its life until it ends.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 use tracing::{debug, info, warn};
 
+use super::accept::UNFINISHED;
 use super::channel::{Channel, ChannelError};
 use super::id::PeerId;
 use super::keeper::KeeperError;
 use super::links::Cancel;
 use super::Shared;
 use crate::clock::since_boot;
+use crate::identity::PublicKey;
 use crate::negotiate::{system_entropy, Client, Failure, Reason, Server, Step};
 use crate::tls::TlsError;
 
@@ -41,6 +45,12 @@ pub enum SessionError {
     /// Nothing came for too long.
     #[error("no answer within {} s", STEP.as_secs())]
     Timeout,
+    /// The peer did not get its negotiation done in time.
+    #[error("not negotiated within {} s", UNFINISHED.as_secs())]
+    Late,
+    /// Somebody else has its place.
+    #[error("not negotiated when its place was needed")]
+    GaveWay,
     /// The peer's own negotiation stands instead.
     #[error("the peer's own negotiation stands")]
     Crossed,
@@ -53,6 +63,9 @@ pub enum SessionError {
     /// This host's key cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The peer is named by its certificate, and this host has none.
+    #[error("this host has no certificate")]
+    NoCertificate,
 }
 
 /// Runs the client's side over a session to a peer.
@@ -76,7 +89,8 @@ async fn client<IO>(shared: &Shared, id: PeerId, channel: &mut Channel<IO>) -> R
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
-    let local = shared.keeper().local(id)?;
+    let peer = channel.peer().ok_or(SessionError::Stranger)?;
+    let local = shared.keeper().local(id, peer.key())?;
     let (mut client, m1) = Client::start(local, &mut system_entropy());
     channel.send(&m1).await?;
     loop {
@@ -113,19 +127,29 @@ where
     Err(SessionError::Timeout)
 }
 
-/// Runs the server's side over a session that a peer opened, to its success.
+/// Runs the server's side over a session that a peer opened, to its success, or until it is `over`.
 ///
 /// # Errors
 /// Whatever ended the negotiation, after the peer was told as far as it is told.
-pub async fn answer<IO>(shared: &Shared, id: PeerId, channel: &mut Channel<IO>) -> Result<Server, SessionError>
+pub async fn answer<IO>(
+    shared: &Shared,
+    id: PeerId,
+    channel: &mut Channel<IO>,
+    mut over: Pin<&mut impl Future<Output = SessionError>>,
+) -> Result<Server, SessionError>
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
-    let m1 = timeout(STEP, channel.receive()).await.map_err(|_| SessionError::Timeout)??;
-    let cancel = shared.links.server_begins(id).ok_or(SessionError::Crossed)?;
+    let m1 = tokio::select! {
+        m1 = channel.receive() => m1?,
+        over = &mut over => return Err(over),
+    };
+    let peer = channel.peer().ok_or(SessionError::Stranger)?.key();
+    let cancel = shared.links.server_begins(id, peer).ok_or(SessionError::Crossed)?;
     let result = tokio::select! {
-        result = server(shared, id, channel, m1) => result,
+        result = server(shared, id, peer, channel, m1) => result,
         () = cancel.notified() => Err(SessionError::Crossed),
+        over = &mut over => Err(over),
     };
     shared.links.server_ends(id, &cancel);
     let refusal = match &result {
@@ -135,17 +159,26 @@ where
         _ => None,
     };
     if let Some(refusal) = refusal {
-        // The peer may be gone already.
-        let _ = timeout(STEP, channel.send(&refusal)).await;
+        // The peer may be gone already, or slow.
+        tokio::select! {
+            _ = channel.send(&refusal) => {}
+            over = &mut over => return Err(over),
+        }
     }
     result
 }
 
-async fn server<IO>(shared: &Shared, id: PeerId, channel: &mut Channel<IO>, m1: Vec<u8>) -> Result<Server, SessionError>
+async fn server<IO>(
+    shared: &Shared,
+    id: PeerId,
+    peer: PublicKey,
+    channel: &mut Channel<IO>,
+    m1: Vec<u8>,
+) -> Result<Server, SessionError>
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut server = Server::new(shared.keeper().local(id)?);
+    let mut server = Server::new(shared.keeper().local(id, peer)?);
     let mut generation = 0;
     let mut suite = None;
     let mut message = m1;
@@ -169,7 +202,7 @@ where
             }
             Step::Done => return Ok(server),
         }
-        message = timeout(STEP, channel.receive()).await.map_err(|_| SessionError::Timeout)??;
+        message = channel.receive().await?;
     }
 }
 

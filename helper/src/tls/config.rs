@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rustls::client::{AlwaysResolvesClientRawPublicKeys, Resumption};
 use rustls::crypto::{aws_lc_rs, CryptoProvider};
 use rustls::pki_types::CertificateDer;
-use rustls::server::{AlwaysResolvesServerRawPublicKeys, NoServerSessionStorage};
+use rustls::server::{AlwaysResolvesServerRawPublicKeys, CertificateType, ClientHello, NoServerSessionStorage};
 use rustls::sign::CertifiedKey;
 use rustls::version::TLS13;
 use rustls::{CipherSuite, ClientConfig, ServerConfig};
@@ -45,6 +45,41 @@ pub fn provider() -> Arc<CryptoProvider> {
     })
 }
 
+/// No resumption, no early data, no server name.
+pub(super) fn closed_client(mut config: ClientConfig) -> ClientConfig {
+    config.resumption = Resumption::disabled();
+    config.enable_sni = false;
+    config.enable_early_data = false;
+    config
+}
+
+/// No tickets, no resumption, no early data.
+pub(super) fn closed_server(mut config: ServerConfig) -> ServerConfig {
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    config.max_early_data_size = 0;
+    config
+}
+
+/// How sessions that others open are served: with raw keys, or with certificates where this host has one.
+pub struct ServerConfigs {
+    /// For peers whose keys are pinned.
+    pub raw: Arc<ServerConfig>,
+    /// For peers whom the private CA certifies.
+    pub certified: Option<Arc<ServerConfig>>,
+}
+
+impl ServerConfigs {
+    /// By what the client can do (RFC 7250 section 4.1): whoever can show and read raw keys means that. Who is a peer has no
+    /// part in it.
+    pub fn choose(&self, hello: &ClientHello<'_>) -> Arc<ServerConfig> {
+        let raw = |types: Option<&[CertificateType]>| types.is_some_and(|t| t.contains(&CertificateType::RawPublicKey));
+        let certified = self.certified.as_ref();
+        let certified = certified.filter(|_| !raw(hello.client_cert_types()) || !raw(hello.server_cert_types()));
+        Arc::clone(certified.unwrap_or(&self.raw))
+    }
+}
+
 fn certified(own: &PrivateKey) -> Result<Arc<CertifiedKey>, TlsError> {
     let spki = CertificateDer::from(own.public()?.spki().as_ref().to_vec());
     Ok(Arc::new(CertifiedKey::new(vec![spki], own.signing_key()?)))
@@ -57,15 +92,12 @@ fn certified(own: &PrivateKey) -> Result<Arc<CertifiedKey>, TlsError> {
 pub fn client(own: &PrivateKey, peer: PublicKey) -> Result<ClientConfig, TlsError> {
     let provider = provider();
     let verifier = Pinned::new(vec![peer].into(), provider.signature_verification_algorithms);
-    let mut config = ClientConfig::builder_with_provider(provider)
+    let config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&TLS13])?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier))
         .with_client_cert_resolver(Arc::new(AlwaysResolvesClientRawPublicKeys::new(certified(own)?)));
-    config.resumption = Resumption::disabled();
-    config.enable_sni = false;
-    config.enable_early_data = false;
-    Ok(config)
+    Ok(closed_client(config))
 }
 
 /// For sessions that any of the peers opens, whoever they are by then.
@@ -75,12 +107,9 @@ pub fn client(own: &PrivateKey, peer: PublicKey) -> Result<ClientConfig, TlsErro
 pub fn server(own: &PrivateKey, peers: impl Into<Allowed>) -> Result<ServerConfig, TlsError> {
     let provider = provider();
     let verifier = Pinned::new(peers.into(), provider.signature_verification_algorithms);
-    let mut config = ServerConfig::builder_with_provider(provider)
+    let config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&TLS13])?
         .with_client_cert_verifier(Arc::new(verifier))
         .with_cert_resolver(Arc::new(AlwaysResolvesServerRawPublicKeys::new(certified(own)?)));
-    config.session_storage = Arc::new(NoServerSessionStorage {});
-    config.send_tls13_tickets = 0;
-    config.max_early_data_size = 0;
-    Ok(config)
+    Ok(closed_server(config))
 }

@@ -2,7 +2,8 @@
 
 //! Who may speak: verifiers that know peers by their public keys alone.
 //!
-//! A pinned key proves nothing by itself, as anyone can copy it: the handshake's signature under it is verified too.
+//! A pinned key proves nothing by itself, as anyone can copy it: the handshake's signature under it is verified too, and
+//! before anything tells whether the key is pinned.
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{verify_tls13_signature_with_raw_key, WebPkiSupportedAlgorithms};
@@ -26,12 +27,11 @@ impl Pinned {
         Self { allowed, algorithms }
     }
 
-    fn verify(&self, end_entity: &CertificateDer<'_>, more: &[CertificateDer<'_>]) -> Result<(), Error> {
-        let key = PublicKey::from_spki(end_entity).ok_or(Error::InvalidCertificate(CertificateError::BadEncoding))?;
-        if more.is_empty() && self.allowed.has(&key) {
-            Ok(())
-        } else {
-            Err(Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure))
+    /// Only that it is one key: a peer's that was copied is told apart from a stranger's by nobody who cannot sign.
+    fn verify(end_entity: &CertificateDer<'_>, more: &[CertificateDer<'_>]) -> Result<(), Error> {
+        match PublicKey::from_spki(end_entity) {
+            Some(_) if more.is_empty() => Ok(()),
+            _ => Err(Error::InvalidCertificate(CertificateError::BadEncoding)),
         }
     }
 
@@ -42,7 +42,11 @@ impl Pinned {
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         let spki = SubjectPublicKeyInfoDer::from(cert.as_ref());
-        verify_tls13_signature_with_raw_key(message, &spki, dss, &self.algorithms)
+        let valid = verify_tls13_signature_with_raw_key(message, &spki, dss, &self.algorithms)?;
+        match PublicKey::from_spki(cert).is_some_and(|key| self.allowed.has(&key)) {
+            true => Ok(valid),
+            false => Err(Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure)),
+        }
     }
 }
 
@@ -55,7 +59,7 @@ impl ServerCertVerifier for Pinned {
         _ocsp_response: &[u8],
         _now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        self.verify(end_entity, intermediates).map(|()| ServerCertVerified::assertion())
+        Self::verify(end_entity, intermediates).map(|()| ServerCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
@@ -96,7 +100,7 @@ impl ClientCertVerifier for Pinned {
         intermediates: &[CertificateDer<'_>],
         _now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        self.verify(end_entity, intermediates).map(|()| ClientCertVerified::assertion())
+        Self::verify(end_entity, intermediates).map(|()| ClientCertVerified::assertion())
     }
 
     fn verify_tls12_signature(

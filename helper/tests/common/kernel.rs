@@ -43,7 +43,7 @@ pub struct State {
     pub sent: HashSet<SecretId>,
     /// Of each secret added.
     pub suites: Vec<Suite>,
-    ids: Vec<(u64, SecretId)>,
+    ids: Vec<(String, u64, SecretId)>,
     /// association-set of this name fails.
     pub refuse: Option<String>,
     /// After so many changes one is refused, for want of memory.
@@ -266,7 +266,7 @@ impl Kernel for MemoryKernel {
             ..HeldSecret::default()
         });
         state.suites.push(secret.suite);
-        state.ids.push((secret.generation, secret.id));
+        state.ids.push((secret.association.clone(), secret.generation, secret.id));
         state.prks.push((secret.generation, secret.prk.clone()));
         state.log.push(Done::Add(secret.association.clone(), secret.generation));
         Ok(may_send)
@@ -274,7 +274,8 @@ impl Kernel for MemoryKernel {
 
     fn secret_activate(&mut self, association: &str, generation: u64) -> Result<(), Error> {
         let mut state = self.there()?;
-        let id = state.ids.iter().rev().find(|(known, _)| *known == generation).map(|(_, id)| *id);
+        let known = state.ids.iter().rev().find(|(name, known, _)| name == association && *known == generation);
+        let id = known.map(|(.., id)| *id);
         let id = id.ok_or_else(|| refused(Errno::NOENT))?;
         if !state.sent.insert(id) {
             return Err(refused(Errno::ALREADY));

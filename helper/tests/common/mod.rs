@@ -4,8 +4,10 @@
 //! without secrets, and keys.
 #![allow(dead_code)]
 
+pub mod ca;
 pub mod daemons;
 pub mod exchange;
+pub mod host;
 pub mod kernel;
 pub mod logs;
 pub mod tls;

@@ -30,6 +30,7 @@ use super::steps::{Refused, Steps};
 use super::{Keeper, KeeperError};
 use crate::config::{overlap, Config, Peer};
 use crate::daemon::id::PeerId;
+use crate::identity::Identity;
 use crate::keys::keylog::KeyLog;
 use crate::netlink::association::Association;
 use crate::netlink::policy::{Limits, Policy};
@@ -321,7 +322,7 @@ impl Keeper {
         self.leave();
         for (id, mut pair, keys) in plan.replaced {
             let Some(old) = self.pairs.remove(&id) else { continue };
-            if old.peer.public_key == pair.peer.public_key {
+            if old.peer.identity == pair.peer.identity {
                 pair.last_generation = old.last_generation;
             }
             info!(peer = pair.peer.name, ?keys, "replaced");
@@ -441,12 +442,16 @@ fn changed(peer: &Peer, keys: &[&'static str]) -> Changed {
     Changed { peer: peer.name.clone(), keys: keys.iter().map(|key| (*key).to_owned()).collect() }
 }
 
+fn certified(identity: &Identity) -> bool {
+    matches!(identity, Identity::Subject(_))
+}
+
 /// The keys of a peer's table that differ.
 fn differences(old: &Peer, new: &Peer) -> Vec<&'static str> {
     // Named one by one, so that a key that comes to be is not forgotten here.
     let Peer {
         name: _,
-        public_key,
+        identity,
         endpoint,
         interface,
         vrf,
@@ -462,7 +467,8 @@ fn differences(old: &Peer, new: &Peer) -> Vec<&'static str> {
         suites,
     } = new;
     let keys = [
-        ("public-key", *public_key != old.public_key),
+        ("public-key", *identity != old.identity && !(certified(identity) && certified(&old.identity))),
+        ("subject", *identity != old.identity && (certified(identity) || certified(&old.identity))),
         ("endpoint", *endpoint != old.endpoint),
         ("interface", *interface != old.interface),
         ("vrf", *vrf != old.vrf),

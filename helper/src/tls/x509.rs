@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+
+//! Sessions between hosts that a private CA has certified. As with raw keys there are no tickets, no resumption, no early
+//! data, no server name, and the handshake's signature must be one of Ed25519.
+
+use std::fmt;
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{verify_tls13_signature, WebPkiSupportedAlgorithms};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::version::TLS13;
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, OtherError, PeerIncompatible,
+    ServerConfig, SignatureScheme,
+};
+
+use super::authority::Usage;
+use super::certificate::holder;
+use super::config::{closed_client, closed_server, provider, TlsError};
+use super::trust::Trust;
+use crate::identity::{Authenticated, Identity};
+
+/// Whether somebody is a peer, asked at each handshake.
+pub type Known = Arc<dyn Fn(&Authenticated) -> bool + Send + Sync>;
+
+/// For opening a session to one peer.
+///
+/// # Errors
+/// What the library refuses.
+pub fn client(trust: &Arc<Trust>, peer: Identity) -> Result<ClientConfig, TlsError> {
+    let verifier = Certified::new(trust, Arc::new(move |found: &Authenticated| peer.is(found)));
+    let config = ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&TLS13])?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_client_cert_resolver(Arc::<Trust>::clone(trust));
+    Ok(closed_client(config))
+}
+
+/// For sessions that any peer opens.
+///
+/// # Errors
+/// What the library refuses.
+pub fn server(trust: &Arc<Trust>, known: Known) -> Result<ServerConfig, TlsError> {
+    let config = ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&TLS13])?
+        .with_client_cert_verifier(Arc::new(Certified::new(trust, known)))
+        .with_cert_resolver(Arc::<Trust>::clone(trust));
+    Ok(closed_server(config))
+}
+
+/// Accepts peers whom the private CA has certified, and nobody else.
+struct Certified {
+    trust: Arc<Trust>,
+    known: Known,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl Certified {
+    fn new(trust: &Arc<Trust>, known: Known) -> Self {
+        Self { trust: Arc::clone(trust), known, algorithms: provider().signature_verification_algorithms }
+    }
+
+    /// The chain. Whatever is wrong with it, the other end gets the same alert: the reason is for this host's log.
+    fn verify(
+        &self,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+        usage: Usage,
+    ) -> Result<(), Error> {
+        let refused = |error| Error::InvalidCertificate(CertificateError::Other(OtherError(error)));
+        self.trust.verify(certificate, intermediates, now, usage).map_err(|error| refused(Arc::new(error)))?;
+        holder(certificate).map(drop).map_err(|error| refused(Arc::new(error)))
+    }
+
+    /// The handshake's signature, and only then whether its holder is a peer: a copied certificate does not tell who is.
+    fn verify_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let valid = verify_tls13_signature(message, certificate, dss, &self.algorithms)?;
+        let found = holder(certificate).map_err(|_| Error::InvalidCertificate(CertificateError::BadEncoding))?;
+        match found.key() != self.trust.own().key() && (self.known)(&found) {
+            true => Ok(valid),
+            false => Err(Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure)),
+        }
+    }
+}
+
+impl fmt::Debug for Certified {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Certified(..)")
+    }
+}
+
+fn no_tls12() -> Error {
+    Error::PeerIncompatible(PeerIncompatible::Tls12NotOffered)
+}
+
+impl ServerCertVerifier for Certified {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        self.verify(end_entity, intermediates, now, Usage::Server).map(|()| ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _cert: &CertificateDer<'_>,
+        _dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(no_tls12())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.verify_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        vec![SignatureScheme::ED25519]
+    }
+}
+
+impl ClientCertVerifier for Certified {
+    /// None: whoever connects is not told which CA is trusted.
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        self.verify(end_entity, intermediates, now, Usage::Client).map(|()| ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _cert: &CertificateDer<'_>,
+        _dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(no_tls12())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.verify_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        vec![SignatureScheme::ED25519]
+    }
+}

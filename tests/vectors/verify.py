@@ -138,6 +138,22 @@ def hpke_differences(vector):
     return [(name, vector[name], value) for name, value in recompute_hpke(vector).items() if vector[name] != value]
 
 
+def x_wing_vectors():
+    """The vectors of docs/test-vectors/x-wing.json."""
+    return json.loads((VECTORS / "x-wing.json").read_text())
+
+
+def x_wing_differences(vector):
+    """Of a vector of draft-connolly-cfrg-xwing-kem: what does not follow from its two seeds."""
+    kem = KEMS[0x647A]
+    key_pair = kem.expanded(bytes.fromhex(vector["seed"]))
+    shared, ct = kem.encapsulate(key_pair[1], bytes.fromhex(vector["eseed"]))
+    computed = {"sk": vector["seed"], "pk": key_pair[1].hex(), "ct": ct.hex(), "ss": shared.hex()}
+    computed["ss of the receiver"] = kem.decapsulate(key_pair, ct).hex()
+    given = vector | {"ss of the receiver": vector["ss"]}
+    return [(name, given[name], value) for name, value in computed.items() if given[name] != value]
+
+
 def negotiation_differences():
     vector = json.loads((VECTORS / "negotiation.json").read_text())
     return [(name, vector[name], value) for name, value in recompute_negotiation(vector).items() if vector[name] != value]
@@ -153,6 +169,10 @@ def main():
         wrong = hpke_differences(vector)
         bad += bool(wrong)
         print(f"hpke {vector['suite']} {vector['mode']} ({vector['source']}): {wrong or 'agrees'}")
+    for vector in x_wing_vectors():
+        wrong = x_wing_differences(vector)
+        bad += bool(wrong)
+        print(f"x-wing {vector['seed'][:16]}: {wrong or 'agrees'}")
     wrong = negotiation_differences()
     bad += bool(wrong)
     print(f"negotiation: {wrong or 'agrees'}")

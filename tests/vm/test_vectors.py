@@ -35,6 +35,13 @@ def test_published_hpke(vector):
     assert [difference[0] for difference in verify.hpke_differences(spoilt)] == ["enc"]
 
 
+@pytest.mark.parametrize("vector", verify.x_wing_vectors(), ids=lambda vector: vector["seed"][:16])
+def test_published_x_wing(vector):
+    assert verify.x_wing_differences(vector) == []
+    spoilt = {**vector, "ss": vector["ss"][:-1] + ("0" if vector["ss"][-1] != "0" else "1")}
+    assert [difference[0] for difference in verify.x_wing_differences(spoilt)] == ["ss", "ss of the receiver"]
+
+
 def test_hashing_to_the_curve_is_that_of_rfc_9380():
     ibe.check_published()
 

@@ -233,6 +233,7 @@ mod tests {
     use crate::negotiate::suites;
 
     const VECTORS: &str = include_str!("../../../docs/test-vectors/hpke.json");
+    const X_WING_VECTORS: &str = include_str!("../../../docs/test-vectors/x-wing.json");
 
     /// Randomness that was drawn beforehand, all of it at once.
     struct Drawn(Vec<u8>);
@@ -319,6 +320,26 @@ mod tests {
             missing.retain(|left| *left != suite(vector) || vector["mode"] != "Psk");
         }
         assert_eq!(missing, []);
+    }
+
+    /// draft-connolly-cfrg-xwing-kem's own vectors, of the KEM by itself.
+    #[test]
+    fn x_wing_agrees_with_its_own_vectors() {
+        let vectors: Vec<Value> = serde_json::from_str(X_WING_VECTORS).unwrap();
+        assert_eq!(vectors.len(), 3);
+        for vector in &vectors {
+            let private = <XWing as Kem>::PrivateKey::from_bytes(&bytes(&vector["sk"])).unwrap();
+            let public = XWing::sk_to_pk(&private);
+            // "sk" is the seed itself.
+            assert_eq!(private.to_bytes().to_vec(), bytes(&vector["seed"]));
+            assert_eq!(public.to_bytes().to_vec(), bytes(&vector["pk"]));
+            let (sent, enc) = XWing::encap_with_rng(&public, None, &mut Drawn(bytes(&vector["eseed"]))).unwrap();
+            assert_eq!(enc.to_bytes().to_vec(), bytes(&vector["ct"]));
+            let received = XWing::decap(&private, None, &enc).unwrap();
+            for shared in [sent, received] {
+                assert_eq!(shared.0.to_vec(), bytes(&vector["ss"]));
+            }
+        }
     }
 
     #[test]

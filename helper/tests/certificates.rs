@@ -5,6 +5,7 @@
 
 mod common;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use common::ca::{files, trust, Ca, Change, PLAIN};
@@ -12,8 +13,11 @@ use common::exchange::{client_local, run, server_local, CLIENT, SERVER};
 use common::host::{peer, until, Host};
 use common::tls::{handshake, told_handshake, Refusal, Session};
 use common::{key, public};
+use pdmv2::config::examine::{examine, Severity};
 use pdmv2::config::parse;
+use pdmv2::daemon::reload::{apply, ReloadError};
 use pdmv2::daemon::{Daemon, DaemonError};
+use pdmv2::files::create_secret;
 use pdmv2::identity::{Authenticated, Identity};
 use pdmv2::negotiate::{Failure, Local, Reason};
 use pdmv2::tls::{self, authenticated, x509, ServerConfigs, Trust, TrustError};
@@ -478,6 +482,71 @@ fn daemons_install_nothing_for_other_certificates() {
             assert_eq!(stranger.installed(), []);
         }
     });
+}
+
+/// "Removing a key closes its connections": so does removing a name.
+#[test]
+fn certified_peers_come_and_go_while_the_daemon_runs() {
+    common::host::run(async {
+        let ca = Ca::root("CA");
+        let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let file = dirs[0].path().join("key");
+        create_secret(&file, key(2).to_base64().as_bytes()).unwrap();
+        let own = host_table(dirs[0].path(), &ca, 2, &[TWO]).replace("\"unused\"", &format!("{file:?}"));
+        let of = |subject: &str| peer("one", &format!("subject = \"{subject}\""), None, 2, 1);
+        let change = |host: &Host, text: String| apply(&host.shared, parse(Path::new("test.toml"), &text).unwrap());
+        let two = Host::start(key(2), &[own.clone(), of(ONE)].concat()).await;
+        let dials = peer("two", &format!("subject = \"{TWO}\""), Some(two.port), 1, 2);
+        let one = Host::start(key(1), &[host_table(dirs[1].path(), &ca, 1, &[ONE]), dials].concat()).await;
+        let agree = || two.kernel.sending("one").is_some() && one.kernel.sending("two") == two.kernel.sending("one");
+        until("both send", agree).await;
+        let (before, added) = (one.installed(), two.installed());
+
+        // Another name in its place: host 1 dials, and is nobody.
+        change(&two, [own.clone(), of("other.example")].concat()).unwrap();
+        tokio::time::sleep(std::time::Duration::from_millis(2500)).await;
+        assert_eq!((one.installed(), two.installed()), (before, added));
+        change(&two, [own.clone(), of(ONE)].concat()).unwrap();
+        until("both send again", agree).await;
+        assert!(one.installed().len() > 1);
+
+        // What takes a restart, and what is a mistake.
+        let error = change(&two, [own.replace("host.pem", "other.pem"), of(ONE)].concat()).unwrap_err();
+        assert!(matches!(error, ReloadError::Restart(_)), "{error}");
+        let error = change(&two, [own.clone(), of(TWO)].concat()).unwrap_err();
+        assert!(matches!(error, ReloadError::OwnSubject(_)), "{error}");
+        let error = change(&two, own.lines().take(2).collect::<Vec<_>>().join("\n")).unwrap_err();
+        assert!(matches!(error, ReloadError::Restart(_)), "{error}");
+    });
+}
+
+/// `pdmv2 check-config` says what is wrong with each file.
+#[test]
+fn files_are_checked_with_the_configuration() {
+    let ca = Ca::root("CA");
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("key");
+    create_secret(&file, key(1).to_base64().as_bytes()).unwrap();
+    let own = host_table(dir.path(), &ca, 1, &[ONE]).replace("\"unused\"", &format!("{file:?}"));
+    let found = |subject: &str| {
+        let text = [own.clone(), peer("two", &format!("subject = \"{subject}\""), None, 1, 2)].concat();
+        let found = examine(Path::new("test.toml"), &text);
+        found.iter().map(|finding| (finding.severity, finding.problem.to_string())).collect::<Vec<_>>()
+    };
+    assert_eq!(found(TWO), []);
+    let wrong = |found: Vec<(Severity, String)>, severity, key: &str, words: &str| {
+        let [(how_bad, message)] = found.as_slice() else { panic!("{found:?}") };
+        assert_eq!(*how_bad, severity);
+        assert!(message.contains(key) && message.contains(words), "{message}");
+    };
+    wrong(found(ONE), Severity::Error, "peer[1].subject: ", "own certificate");
+    let old = ca.certify(&[ONE], &key(1), |params| params.not_after = date_time_ymd(2001, 1, 1));
+    files(dir.path(), &old, &ca.pem(), None);
+    wrong(found(TWO), Severity::Warning, "host.certificate-file: ", "expired");
+    files(dir.path(), &ca.certify(&[ONE], &key(3), PLAIN), &ca.pem(), None);
+    wrong(found(TWO), Severity::Error, "host.certificate-file: ", "not that of this host's private key");
+    files(dir.path(), &old, "words", None);
+    wrong(found(TWO), Severity::Error, "host.ca-file: ", "no certificate in it");
 }
 
 #[test]

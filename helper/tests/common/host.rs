@@ -4,10 +4,11 @@
 
 use std::future::Future;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use pdmv2::config::parse;
-use pdmv2::daemon::{Daemon, DaemonError};
+use pdmv2::daemon::{Daemon, DaemonError, Shared};
 use pdmv2::identity::PrivateKey;
 use tokio::net::TcpSocket;
 use tokio::sync::{mpsc, oneshot};
@@ -18,6 +19,7 @@ use super::kernel::{Done, MemoryKernel};
 
 /// A daemon that runs.
 pub struct Host {
+    pub shared: Arc<Shared>,
     pub kernel: MemoryKernel,
     pub port: u16,
     stop: oneshot::Sender<()>,
@@ -35,6 +37,7 @@ impl Host {
         let kernel = MemoryKernel::default();
         let config = parse(Path::new("test.toml"), text).unwrap();
         let daemon = Daemon::new(config, key, Box::new(kernel.clone())).unwrap();
+        let shared = Arc::clone(daemon.shared());
         // Nothing is told by a module in memory, but the channel stays open.
         let (told, receiver) = mpsc::channel(1);
         let (stop, stopped) = oneshot::channel();
@@ -45,7 +48,7 @@ impl Host {
             };
             daemon.serve(listener, receiver, end).await
         });
-        Self { kernel, port, stop, task }
+        Self { shared, kernel, port, stop, task }
     }
 
     /// Ends it in order.

@@ -40,8 +40,8 @@ use crate::prefix::Prefix;
 /// What takes the place of the addresses of an association that is parked: the unspecified address is no host's.
 const PARKED: (Ipv6Addr, u8) = (Ipv6Addr::UNSPECIFIED, 128);
 
-/// Keys of a peer whose change replaces it. The module's secrets are bound to the last two, and to the peer the first.
-const REPLACING: [&str; 3] = ["public-key", "local", "key-mode"];
+/// Keys of a peer whose change replaces it. The module's secrets are bound to the last two, and to the peer the first two.
+const REPLACING: [&str; 4] = ["public-key", "subject", "local", "key-mode"];
 
 /// Keys of a peer that only another negotiation brings into force.
 const NEGOTIATED: [&str; 3] = ["suites", "profile", "lifetime"];

@@ -31,6 +31,7 @@ class Authority:
         self.key, self.now = Ed25519PrivateKey.generate(), datetime.datetime.now(datetime.timezone.utc)
         built = self._certificate(self.name, self.key.public_key())
         built = built.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        self.issued = 0
         self.file, self.list = self.directory / f"{name}.pem", self.directory / f"{name}.crl"
         write(self.file, built.sign(self.key, None).public_bytes(Encoding.PEM))
         self.revoke()
@@ -59,4 +60,8 @@ class Authority:
         for serial in serials:
             revoked = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(self.now - DAY)
             made = made.add_revoked_certificate(revoked.build())
+        # What RFC 5280 section 5.2 asks of a list.
+        self.issued += 1
+        issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key())
+        made = made.add_extension(x509.CRLNumber(self.issued), critical=False).add_extension(issuer, critical=False)
         write(self.list, made.sign(self.key, None).public_bytes(Encoding.PEM))

@@ -30,7 +30,7 @@ pub enum AuthorityError {
         /// Which one of the file, from 1.
         number: usize,
         /// What is wrong with it.
-        source: webpki::Error,
+        source: Untrusted,
     },
 }
 
@@ -58,6 +58,7 @@ fn words(error: &webpki::Error) -> String {
         E::EndEntityUsedAsCa => "it was signed by a host that is no CA",
         E::PathLenConstraintViolated => "more CAs lie between than one of them allows",
         E::NameConstraintViolation => "a CA may not give it these names",
+        E::MalformedExtensions => "its extensions cannot be read, or it is a revocation list without any",
         E::RequiredEkuNotFoundContext(_) => "it may not be used at this end of a session (extended key usage)",
         other => return format!("it cannot be used: {other}"),
     };
@@ -115,7 +116,9 @@ impl Authority {
         revocation_lists: Option<&[u8]>,
         algorithms: WebPkiSupportedAlgorithms,
     ) -> Result<Self, AuthorityError> {
-        let unusable = |what, at: usize| move |source| AuthorityError::Unusable { what, number: at + 1, source };
+        let unusable = |what, at: usize| {
+            move |source| AuthorityError::Unusable { what, number: at + 1, source: Untrusted(source) }
+        };
         let mut anchors = Vec::new();
         for (at, certificate) in certificates(cas)?.iter().enumerate() {
             let anchor = anchor_from_trusted_cert(certificate).map_err(unusable("certificate", at))?;

@@ -16,7 +16,7 @@ use pdmv2::config::{parse, Config};
 use pdmv2::daemon::id::PeerId;
 use pdmv2::daemon::keeper::apply::{ApplyError, Changes, Report};
 use pdmv2::daemon::keeper::Keeper;
-use pdmv2::negotiate::{Negotiated, Role};
+use pdmv2::negotiate::{Negotiated, Purpose, Role};
 use pdmv2::secret::Secret;
 use pdmv2_proto::suite::Suite;
 use pdmv2_proto::uapi::Profile;
@@ -67,6 +67,7 @@ fn install(keeper: &mut Keeper, id: PeerId, generation: u64) {
     getrandom::fill(shared_secret.as_mut_bytes()).unwrap();
     let negotiated = Negotiated {
         role: Role::Client,
+        purpose: Purpose::Pair,
         suite: Suite::DEFAULT,
         profile: Profile::V2,
         generation,

@@ -285,7 +285,7 @@ fn an_option_that_authenticates_stands_for_a_lost_m5() {
     logs::checked(|| {
         use pdmv2::clock::since_boot;
         use pdmv2::daemon::keeper::Keeper;
-        use pdmv2::negotiate::{Negotiated, Role};
+        use pdmv2::negotiate::{Negotiated, Purpose, Role};
         use pdmv2::secret::Secret;
 
         let kernel = MemoryKernel::default();
@@ -294,6 +294,7 @@ fn an_option_that_authenticates_stands_for_a_lost_m5() {
         let peer = keeper.named("peer").unwrap();
         let negotiated = Negotiated {
             role: Role::Server,
+            purpose: Purpose::Pair,
             suite: pdmv2_proto::suite::Suite::DEFAULT,
             profile: pdmv2_proto::uapi::Profile::V2,
             generation: 4,
@@ -343,7 +344,7 @@ fn an_option_that_authenticates_stands_for_a_lost_m5() {
 fn a_secret_that_was_sent_under_before_is_not_used() {
     logs::checked(|| {
         use pdmv2::daemon::keeper::{Keeper, KeeperError};
-        use pdmv2::negotiate::{Negotiated, Role};
+        use pdmv2::negotiate::{Negotiated, Purpose, Role};
         use pdmv2::secret::Secret;
 
         let kernel = MemoryKernel::default();
@@ -352,6 +353,7 @@ fn a_secret_that_was_sent_under_before_is_not_used() {
         let peer = keeper.named("peer").unwrap();
         let negotiated = Negotiated {
             role: Role::Server,
+            purpose: Purpose::Pair,
             suite: pdmv2_proto::suite::Suite::DEFAULT,
             profile: pdmv2_proto::uapi::Profile::V2,
             generation: 1,

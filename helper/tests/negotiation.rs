@@ -88,6 +88,36 @@ fn every_negotiation_has_its_own_secret() {
 }
 
 #[test]
+fn a_pair_master_secret_has_its_own_label_and_both_ends_must_mean_it() {
+    use pdmv2::negotiate::binding::secret_label;
+    use pdmv2::negotiate::Purpose::{Master, Pair};
+    assert_eq!(secret_label(Pair), b"PDMv2 SharedSecret");
+    assert_eq!(secret_label(Master), b"PDMv2 PairMasterSecret");
+    for (ours, theirs) in [(Pair, Pair), (Master, Master), (Pair, Master), (Master, Pair)] {
+        let tls = session(&key(CLIENT), &key(SERVER));
+        let client = Local { purpose: ours, ..client_local() };
+        let server = Local { purpose: theirs, ..server_local() };
+        let outcome = run(client, server, &tls, &tls, |_, message| message);
+        if ours == theirs {
+            let (client, server) = (outcome.client_installed.unwrap(), outcome.server_installed.unwrap());
+            assert_eq!((client.purpose, server.purpose), (ours, ours));
+            assert_eq!(client.shared_secret, server.shared_secret);
+        } else {
+            let refused = Some(Failure::Refused(Reason::Bounds));
+            outcome.installs_nothing().fails(refused, Some(Failure::Bounds("purpose")));
+        }
+    }
+    // Nor can anybody on the way change it.
+    let outcome = tampered(edit(1, |message| {
+        if let Message::Offer(offer) = message {
+            offer.purpose = Some(Master as u8);
+        }
+    }));
+    assert_eq!(outcome.server_failure, Some(Failure::Bounds("purpose")));
+    outcome.installs_nothing();
+}
+
+#[test]
 fn generation_is_one_more_than_the_last_known_to_either() {
     for (client, server, expected) in [(0, 0, 1), (5, 3, 6), (3, 5, 6), (7, 7, 8)] {
         let tls = session(&key(CLIENT), &key(SERVER));

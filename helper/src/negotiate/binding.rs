@@ -5,13 +5,19 @@
 use sha2::{Digest, Sha256};
 
 use super::frame::frame;
+use super::Purpose;
 use crate::identity::PublicKey;
 
 /// HPKE's psk_id.
 pub const PSK_ID: &[u8] = b"pdmv2-tls";
 
-/// Exporter context of the pair's secret.
-pub const SHARED_SECRET: &[u8] = b"PDMv2 SharedSecret";
+/// Exporter context of the secret.
+pub const fn secret_label(purpose: Purpose) -> &'static [u8] {
+    match purpose {
+        Purpose::Pair => b"PDMv2 SharedSecret",
+        Purpose::Master => b"PDMv2 PairMasterSecret",
+    }
+}
 
 /// Exporter context of m5's confirmation.
 pub const CLIENT_CONFIRM: &[u8] = b"pdmv2 client confirm";

@@ -4,11 +4,11 @@
 
 use subtle::ConstantTimeEq;
 
-use super::binding::{info, server_confirm, transcript, CLIENT_CONFIRM, PSK_ID, SHARED_SECRET};
+use super::binding::{info, secret_label, server_confirm, transcript, CLIENT_CONFIRM, PSK_ID};
 use super::crypto::{set_up_sender, SenderContext};
 use super::error::{Failure, Reason};
 use super::message::{Choice, Encap, Installed, Message, Offer, Status, CONFIRM_LEN};
-use super::{Entropy, Exporter, Local, Negotiated, Role, Step, IDLE_MAX, RANDOM_LEN};
+use super::{Entropy, Exporter, Local, Negotiated, Purpose, Role, Step, IDLE_MAX, RANDOM_LEN};
 use crate::secret::Secret;
 use pdmv2_proto::suite::Suite;
 use pdmv2_proto::uapi::Profile;
@@ -43,6 +43,7 @@ impl Client {
             profiles: local.profiles.iter().map(|profile| *profile as u8).collect(),
             idle: local.idle,
             last_generation: local.last_generation,
+            purpose: (local.purpose != Purpose::Pair).then_some(local.purpose as u8),
         })
         .encode();
         (Self { local, state: State::Offered { m1: m1.clone() } }, m1)
@@ -114,13 +115,15 @@ impl Client {
         let m3 = Message::Encap(Encap { enc, sealed }).encode();
         let negotiated = Box::new(Negotiated {
             role: Role::Client,
+            purpose: self.local.purpose,
             suite,
             profile,
             generation: choice.generation,
             lifetime: self.local.lifetime,
             peer_idle: choice.idle,
             salt,
-            shared_secret: context.export(SHARED_SECRET, suite.hash_len().ok_or(Failure::NotOffered)?)?,
+            shared_secret: context
+                .export(secret_label(self.local.purpose), suite.hash_len().ok_or(Failure::NotOffered)?)?,
         });
         self.state = State::Encapsulated { context, m3: m3.clone(), negotiated };
         Ok(Step::Send(m3))

@@ -5,8 +5,8 @@
 //! ```cddl
 //! message      = [1, 1, offer] / [1, 2, choice] / [1, 3, encap] / [1, 4, status] / [1, 5, installed] / [1, 6, acknowledged]
 //! suite        = [kem: uint .size 2, kdf: uint .size 2, aead: uint .size 2]
-//! offer        = { 0: bstr .size 32, 1: [1*64 suite], 2: [1*64 uint .size 1], 3: uint .size 4, 4: uint .size 8 }
-//!                ; random, suites, profiles, idle lifetime in seconds, last generation known
+//! offer        = { 0: bstr .size 32, 1: [1*64 suite], 2: [1*64 uint .size 1], 3: uint .size 4, 4: uint .size 8, ? 5: 1 }
+//!                ; random, suites, profiles, idle lifetime in seconds, last generation known; 1 for a PairMasterSecret
 //! choice       = { 0: bstr .size 32, 1: suite, 2: uint .size 1, 3: bstr, 4: uint .size 4, 5: uint .size 8 }
 //!                ; random, suite, profile, pkR, idle lifetime in seconds, generation
 //! encap        = { 0: bstr, 1: bstr }          ; enc, Seal(aad = T, salt || lifetime)
@@ -76,6 +76,9 @@ pub struct Offer {
     /// The greatest generation the client knows of.
     #[n(4)]
     pub last_generation: u64,
+    /// What the secret is for; absent for a SharedSecret.
+    #[n(5)]
+    pub purpose: Option<u8>,
 }
 
 /// m2.
@@ -246,6 +249,7 @@ mod tests {
                 profiles: vec![2],
                 idle: 600,
                 last_generation: 3,
+                purpose: None,
             }),
             Message::Choice(Choice {
                 random: [2; 32],

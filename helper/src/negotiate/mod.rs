@@ -49,6 +49,17 @@ pub const IDLE_MAX: u32 = 86_400;
 /// Longest lifetime of a secret, seconds: 30 days.
 pub const LIFETIME_MAX: u32 = 30 * 86_400;
 
+/// What a secret is negotiated for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Purpose {
+    /// A SharedSecret of two hosts.
+    #[default]
+    Pair = 0,
+    /// A PairMasterSecret of two Primaries (docs/protocol.md, section 15).
+    Master = 1,
+}
+
 /// What one end brings to a negotiation.
 #[derive(Clone, Debug)]
 pub struct Local {
@@ -66,6 +77,8 @@ pub struct Local {
     pub last_generation: u64,
     /// Seconds a secret shall live; the client's counts.
     pub lifetime: u32,
+    /// What it is for; both ends must mean the same.
+    pub purpose: Purpose,
 }
 
 impl Local {
@@ -79,6 +92,7 @@ impl Local {
             idle: 600,
             last_generation: 0,
             lifetime: 86_400,
+            purpose: Purpose::Pair,
         }
     }
 }
@@ -97,6 +111,8 @@ pub enum Role {
 pub struct Negotiated {
     /// This end's role.
     pub role: Role,
+    /// What it is for.
+    pub purpose: Purpose,
     /// Suite.
     pub suite: Suite,
     /// Wire profile.

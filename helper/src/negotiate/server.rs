@@ -4,11 +4,11 @@
 
 use subtle::ConstantTimeEq;
 
-use super::binding::{info, server_confirm, transcript, Transcript, CLIENT_CONFIRM, PSK_ID, SHARED_SECRET};
+use super::binding::{info, secret_label, server_confirm, transcript, Transcript, CLIENT_CONFIRM, PSK_ID};
 use super::crypto::Recipient;
 use super::error::{Failure, Reason};
 use super::message::{Acknowledged, Choice, Encap, Message, Offer, Status, WireSuite, CONFIRM_LEN};
-use super::{Entropy, Exporter, Local, Negotiated, Role, Step, IDLE_MAX, LIFETIME_MAX, RANDOM_LEN};
+use super::{Entropy, Exporter, Local, Negotiated, Purpose, Role, Step, IDLE_MAX, LIFETIME_MAX, RANDOM_LEN};
 use crate::secret::Secret;
 use pdmv2_proto::suite::Suite;
 use pdmv2_proto::uapi::Profile;
@@ -94,6 +94,9 @@ impl Server {
         if offer.idle == 0 || offer.idle > IDLE_MAX {
             return Err(Failure::Bounds("idle lifetime"));
         }
+        if offer.purpose.unwrap_or(Purpose::Pair as u8) != self.local.purpose as u8 {
+            return Err(Failure::Bounds("purpose"));
+        }
         let generation = offer.last_generation.max(self.local.last_generation);
         let generation = generation.checked_add(1).ok_or(Failure::Bounds("generation"))?;
         let mut random = [0; RANDOM_LEN];
@@ -132,13 +135,15 @@ impl Server {
         };
         Ok(Step::Install(Box::new(Negotiated {
             role: Role::Server,
+            purpose: self.local.purpose,
             suite: chosen.suite,
             profile: chosen.profile,
             generation: chosen.generation,
             lifetime,
             peer_idle: chosen.peer_idle,
             salt: Secret::new(salt.to_vec()),
-            shared_secret: context.export(SHARED_SECRET, chosen.suite.hash_len().ok_or(Failure::NoCommonSuite)?)?,
+            shared_secret: context
+                .export(secret_label(self.local.purpose), chosen.suite.hash_len().ok_or(Failure::NoCommonSuite)?)?,
         })))
     }
 

@@ -7,7 +7,7 @@
 //! asks for, and shows what the module measured.
 //!
 //! - [`negotiate`]: the negotiation, without I/O (docs/protocol.md, section 9)
-//! - [`registration`]: Primaries and Secondaries, likewise (docs/protocol.md, section 10)
+//! - [`registration`]: Primaries and Secondaries, likewise (docs/protocol.md, section 15)
 //! - [`keys`]: the key schedule and the key log (docs/protocol.md, sections 4 and 10)
 //! - [`tls`]: the session it runs in, with pinned raw public keys
 //! - [`netlink`]: the module's family `pdmv2`, as `docs/netlink/pdmv2.yaml` describes it

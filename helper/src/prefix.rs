@@ -8,8 +8,8 @@ use std::str::FromStr;
 
 use serde::{Serialize, Serializer};
 
-/// An IPv6 prefix; the bits after its length are 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// An IPv6 prefix; the bits after its length are 0. Ordered by address, then by length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Prefix {
     address: Ipv6Addr,
     length: u8,
@@ -47,6 +47,11 @@ impl Prefix {
         }
     }
 
+    /// The prefix of this length that the address lies in; a length over 128 is 128.
+    pub fn around(address: Ipv6Addr, length: u8) -> Self {
+        Self { address: Ipv6Addr::from_bits(address.to_bits() & mask(length)), length: length.min(128) }
+    }
+
     /// The first address.
     pub fn address(&self) -> Ipv6Addr {
         self.address
@@ -76,6 +81,13 @@ impl Prefix {
 
 fn mask(length: u8) -> u128 {
     u128::MAX.checked_shl(128 - u32::from(length.min(128))).unwrap_or(0)
+}
+
+/// A single address.
+impl From<Ipv6Addr> for Prefix {
+    fn from(address: Ipv6Addr) -> Self {
+        Self::around(address, 128)
+    }
 }
 
 impl FromStr for Prefix {

@@ -193,6 +193,49 @@ fn key_schedule() {
     published("key-schedule.json", &Value::Array(values));
 }
 
+/// The secrets of registration, which tests/vectors/registration.py computed.
+#[test]
+fn registration() {
+    use pdmv2::registration::group::{GroupName, Mode, Side};
+    use pdmv2::registration::schedule::{Binding, PairMaster};
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/test-vectors/registration.json");
+    let vectors: Vec<Value> = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    assert!(vectors.len() > 10);
+    for vector in &vectors {
+        let bytes = |name: &str| hex::decode(vector[name].as_str().unwrap()).unwrap();
+        let number = |bytes: &[u8]| bytes.iter().fold(0u32, |number, byte| number << 8 | u32::from(*byte));
+        let suite = bytes("suite");
+        let [kem, kdf, aead] = [0, 2, 4].map(|at| number(&suite[at..at + 2]) as u16);
+        let suite = Suite { kem, kdf, aead };
+        let address = |name| Ipv6Addr::from(<[u8; 16]>::try_from(bytes(name)).unwrap());
+        let (client, server) = (address("client"), address("server"));
+        let group = GroupName::new(std::str::from_utf8(&bytes("group")).unwrap()).unwrap();
+        let group_gen = number(&bytes("group_gen"));
+        let is = |name: &str, secret: &Secret| assert_eq!(secret, &Secret::new(bytes(name)), "{name} of {vector}");
+        let has_id = |name: &str, prk: Prk| assert_eq!(prk.secret_id().unwrap().to_vec(), bytes(name), "{vector}");
+
+        let master = PairMaster::extract(suite, &bytes("salt"), &Secret::new(bytes("pms"))).unwrap();
+        assert_eq!(master.id().unwrap().to_vec(), bytes("id"));
+        let trusted = Binding::new(Mode::TrustedServers, group_gen).unwrap();
+        let pss = master.server_secret(trusted, &group).unwrap();
+        is("pss", &pss.to_message());
+        let pcs = pss.client_secret(client).unwrap();
+        is("pcs", &pcs.to_message());
+        has_id("pcs_id", pcs.prk().unwrap());
+        for (poller, holder, own, pair) in [
+            (Side::Client, server, "own_server", "pair_client_polls"),
+            (Side::Server, client, "own_client", "pair_server_polls"),
+        ] {
+            let binding = Binding::new(Mode::AsymmetricPoll { poller }, group_gen).unwrap();
+            let secret = master.own_secret(binding, poller.other(), holder).unwrap();
+            is(own, &secret.to_message());
+            let secret = secret.pair_secret(if holder == server { client } else { server }).unwrap();
+            is(pair, &secret.to_message());
+            has_id(&format!("{pair}_id"), secret.prk().unwrap());
+        }
+    }
+}
+
 /// Randomness that was drawn beforehand, in the order it is used.
 struct Drawn(Vec<[u8; 32]>);
 

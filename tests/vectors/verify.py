@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only OR MIT
-"""Recomputes the published vectors: key schedule, HPKE, negotiation, Identity Based.
+"""Recomputes the published vectors: key schedule, HPKE, registration, negotiation, Identity Based.
 
 Prints each; fails if one differs, or if the files are missing.
 """
@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import ibe
+import registration
 from hpke import BASE, KEMS, PSK, Context
 from schedule import AEADS, KDFS, PROFILES, Suite, Tuple5, expand, extract, flow_key, make_prk, seal, secret_id
 
@@ -159,6 +160,20 @@ def negotiation_differences():
     return [(name, vector[name], value) for name, value in recompute_negotiation(vector).items() if vector[name] != value]
 
 
+def registration_vectors():
+    """The vectors of docs/test-vectors/registration.json."""
+    vectors = json.loads(registration.FILE.read_text())
+    missing = set(KDFS) - {suite_of(v).kdf for v in vectors}
+    if missing:
+        raise ValueError(f"registration.json lacks {missing}")
+    return vectors
+
+
+def registration_differences(vector):
+    computed = registration.recompute(vector)
+    return [(name, vector[name], value) for name, value in computed.items() if vector[name] != value]
+
+
 def main():
     bad = 0
     for number, vector in enumerate(PRINTED + published()):
@@ -173,6 +188,10 @@ def main():
         wrong = x_wing_differences(vector)
         bad += bool(wrong)
         print(f"x-wing {vector['seed'][:16]}: {wrong or 'agrees'}")
+    for number, vector in enumerate(registration_vectors()):
+        wrong = registration_differences(vector)
+        bad += bool(wrong)
+        print(f"registration {number}: {wrong or 'agrees'}")
     wrong = negotiation_differences()
     bad += bool(wrong)
     print(f"negotiation: {wrong or 'agrees'}")

@@ -422,23 +422,24 @@ impl Arrived<'_> {
                     return Ok(Opened { name, psn, global_ptr, echo, again: true });
                 }
             }
-            if plan.replayed && plan.checks() == 0 {
-                return Err(Refusal::Replay);
-            }
         }
+        // A key that was held has seen it, or a window beyond it. But PSNs go on from one secret to the next, and start anew
+        // when they wrap: the same epoch of another secret may be meant. If not, a replay is what it was.
+        let replayed = plan.replayed && plan.checks() == 0;
+        let refused = |reason| if replayed { Refusal::Replay } else { reason };
         // A peer may still send under the older of two generations: where keys are derived here, either is tried.
         while opened.is_none() {
             let name = match protection.receive_keys().missing(accepted, epoch) {
                 Ok(name) if checks < TRIES => name,
-                Err(reason) if checks == 0 => return Err(reason),
-                _ => return Err(Refusal::Authentication),
+                Err(reason) if checks == 0 => return Err(refused(reason)),
+                _ => return Err(refused(Refusal::Authentication)),
             };
             if !self.may_attempt(protection, attempt, name) {
-                return Err(Refusal::Rate);
+                return Err(refused(Refusal::Rate));
             }
             let Attempt { association, stranger, payer, .. } = *attempt;
             if !protection.want_receive(association, name, &self.id, self.now, stranger, payer, questions) {
-                return Err(Refusal::NoKey);
+                return Err(refused(Refusal::NoKey));
             }
             opened = protection.receive_keys().key(name).and_then(open).map(|interior| (name, interior));
             checks = checks.saturating_add(1);

@@ -191,15 +191,40 @@ ARRIVALS = [
     (1, 5, 109, "authentication"),
     (2, 0, 115, "replay"),
 ]
+# PSNs go on from one secret to the next: after a wrap, those of the next one's epoch 0 are below those of the one before.
+AFTER_A_WRAP = [
+    (1, 0, 65534, None),
+    (1, 0, 65535, None),
+    (1, 1, 0, None),
+    (2, 0, 3, None),
+    (1, 1, 1, None),  # late, of the secret before
+    (2, 0, 3, "replay"),
+    (2, 0, 2, None),
+    (1, 0, 65535, "authentication"),  # that one's key is kept no longer
+]
+# The same, where another secret was installed and nothing has come under it.
+BEFORE_A_SWITCH = [
+    (1, 0, 65535, None),
+    (1, 1, 0, None),
+    (2, None, None, None),
+    (1, 0, 65535, "replay"),
+    (1, 0, 100, "replay"),  # beyond the window, and none of the other secret's
+    (1, 0, 101, "authentication"),  # for whose key it is new, and by now that is held
+    (2, 0, 3, None),
+    (1, 0, 65535, "authentication"),
+]
 
 
-def test_what_is_late_across_a_step_is_accepted_once(pair):
+@pytest.mark.parametrize("arrivals", (ARRIVALS, AFTER_A_WRAP, BEFORE_A_SWITCH), ids=("late", "after-a-wrap", "before-a-switch"))
+def test_what_is_late_across_a_step_is_accepted_once(pair, arrivals):
     """"Kept per flow: the current and previous epoch's keys"; "epochs below highest authenticated - 1 are refused"."""
     with Measuring(pair) as measuring, Target(pair, measuring.server) as target, Crafted(pair) as crafted:
-        for number, (generation, epoch, psn, refusal) in enumerate(ARRIVALS):
+        for number, (generation, epoch, psn, refusal) in enumerate(arrivals):
             if generation not in measuring.secrets:
                 measuring.secrets[generation] = new_secret(generation)
                 measuring.server.secret_add(measuring.secrets[generation], prk=True)
+            if epoch is None:
+                continue
             _, accepted, refused = target.counted()
             fields = crafted.fields(epoch=epoch, psntp=psn)
             assert target.delivered(crafted.send(alone(crafted.sealed(fields, secret=measuring.secrets[generation]))))

@@ -131,7 +131,11 @@ def test_flush_while_the_daemon_runs_repeats_no_nonce(pair, helpers, results):
         sock = pair.client.udp()
         with traffic.UdpEcho(pair.server):
             for _ in range(3):
-                assert traffic.udp_exchange(pair.client, SERVER, 20, sock=sock) == 20
+                # Until both have the keys of the epoch that the last flush led to.
+                sends = lambda: all(any(f["options-out"] for f in h.command("flow", "--protocol", "udp")) for h in helpers)  # fmt: skip
+                wait_until(
+                    lambda: traffic.udp_exchange(pair.client, SERVER, 20, sock=sock) == 20 and sends(), "no options", 30
+                )
                 for helper in helpers:
                     helper.host.run(path(), "flow", "flush")
         sock.close()

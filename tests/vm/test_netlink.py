@@ -220,6 +220,8 @@ WRONG = {
     "a prk as long as another KDF's": ("secret-add", GOOD_SECRET | {"association": "derived", "kdf": 3, "prk": bytes(32)}, EINVAL, "prk"),
     "an id of another prk of SHA-512": ("secret-add", GOOD_SECRET | {"association": "derived", "kdf": 3, "prk": bytes(64)}, EINVAL, "id"),
     "activating no such generation": ("secret-activate", {"association": "peer", "generation": 9}, ENOENT, "generation"),
+    "extending no such generation": ("secret-extend", {"association": "peer", "generation": 9, "epoch-last": 9}, ENOENT, "generation"),
+    "extending to no epoch": ("secret-extend", {"association": "peer", "generation": 3}, EINVAL, "epoch-last"),
     "deleting no such generation": ("secret-del", {"association": "peer", "generation": 9}, ENOENT, "generation"),
     "key of 15 bytes": ("key-add", GOOD_KEY | {"key": bytes(15)}, EINVAL, "key"),
     "key of 32 bytes for AES-128": ("key-add", GOOD_KEY | {"key": bytes(32)}, EINVAL, "key"),
@@ -318,6 +320,7 @@ COMMANDS = {
     "association-del": {"name": "peer"}, "association-get": None, "secret-add": GOOD_SECRET,
     "secret-activate": {"association": "peer", "generation": 3}, "secret-del": {"association": "peer", "generation": 3},
     "key-add": GOOD_KEY, "flow-get": None, "flow-flush": {}, "stats-get": None, "limits-set": {"idle": 77},
+    "secret-extend": {"association": "peer", "generation": 3, "epoch-last": 4095},
 }  # fmt: skip
 
 

@@ -95,6 +95,7 @@ class Opener:
         self.plain = plain
         self.keys = {}
         self.kris = {}
+        self.last = {}
 
     def key(self, entry, epoch, flow):
         name = (entry.secret, epoch, flow)
@@ -122,7 +123,11 @@ class Opener:
         if option.mechanism is None:
             raise NotOpened(f"{packet.flow}: an option of {len(option.body)} bytes")
         clear, sealed = option.body[:4], option.body[4:]
-        for entry in self.entries:
+        # What opened the flow's last one is the likeliest, and then what came after it.
+        first = self.last.get(packet.flow, 0)
+        count = len(self.entries)
+        for place in (*range(first, count), *range(first)):
+            entry = self.entries[place]
             direction = entry.direction(packet.flow)
             if direction is None:
                 continue
@@ -137,6 +142,7 @@ class Opener:
                     fields = read_kri(clear, interior, epoch)
                     at = (entry.secret, packet.flow)
                     self.kris[at] = max(epoch, self.kris.get(at, 0))
+                self.last[packet.flow] = place
                 return Opened(packet, "v2-encrypted", fields, direction, entry.secret.generation, key, counter)
         raise NotOpened(f"{packet.flow}: clear bytes {clear.hex()}")
 

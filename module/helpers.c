@@ -374,21 +374,15 @@ void pdmv2_skb_insert(struct sk_buff *skb, int room, u32 at, u32 replaces, const
 
 static DEFINE_PER_CPU(u64[PDMV2_COUNTERS], pdmv2_module_counters);
 
-int pdmv2_counters_init(struct pdmv2_counters *counters)
+int pdmv2_counters_init(struct pdmv2_counters *counters, unsigned int n)
 {
-	counters->own = __alloc_percpu_gfp(PDMV2_COUNTERS * sizeof(u64), __alignof__(u64), GFP_KERNEL_ACCOUNT);
+	counters->own = __alloc_percpu_gfp(n * sizeof(u64), __alignof__(u64), GFP_KERNEL_ACCOUNT);
 	return counters->own ? 0 : -ENOMEM;
 }
 
-int pdmv2_count_init(struct pdmv2_counters *counter)
+void pdmv2_count_one(const struct pdmv2_counters *counter)
 {
-	counter->own = alloc_percpu_gfp(u64, GFP_KERNEL_ACCOUNT);
-	return counter->own ? 0 : -ENOMEM;
-}
-
-void pdmv2_count_one(const struct pdmv2_counters *counter, u64 n)
-{
-	this_cpu_add(counter->own[0], n);
+	this_cpu_inc(counter->own[0]);
 }
 
 void pdmv2_counters_free(struct pdmv2_counters *counters)

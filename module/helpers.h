@@ -90,10 +90,9 @@ struct pdmv2_counters {
 	u64 __percpu *own;
 };
 
-int pdmv2_counters_init(struct pdmv2_counters *counters);
-/* A set of one counter, which the module's counters have no part in. */
-int pdmv2_count_init(struct pdmv2_counters *counter);
-void pdmv2_count_one(const struct pdmv2_counters *counter, u64 n);
+int pdmv2_counters_init(struct pdmv2_counters *counters, unsigned int n);
+/* The first of a set, which the module's counters have no part in. */
+void pdmv2_count_one(const struct pdmv2_counters *counter);
 void pdmv2_counters_free(struct pdmv2_counters *counters);
 void pdmv2_count(const struct pdmv2_counters *counters, unsigned int index, u64 n);
 u64 pdmv2_counted(const struct pdmv2_counters *counters, unsigned int index);

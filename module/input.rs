@@ -392,8 +392,8 @@ impl Arrived<'_> {
         Ok(Accepted { authenticated: true })
     }
 
-    /// Whether a key that is not held may be tried, or asked for and waited for. Strangers share a budget of their own, so that a flood of
-    /// them takes nothing from live flows.
+    /// Whether a key that is not held may be tried, or asked for and waited for. Strangers share a budget of their own, so
+    /// that a flood of them takes nothing from live flows.
     fn may_attempt(&self, protection: &mut Protection, attempt: &Attempt<'_>, name: KeyName) -> bool {
         protection.waits_for(name, self.now)
             || protection.may_attempt(self.now) && (!attempt.stranger || self.namespace.may_serve_stranger(self.now))

@@ -391,16 +391,15 @@ impl<'a> Look<'a> {
         said: &mut trace::Said<'_>,
     ) -> Result<([u8; V2_CLEAR_LEN], [u8; SEALED_LEN]), Skip> {
         let epoch = flow.measured.counter.peek().epoch.ok_or(Skip::Exhausted)?;
-        flow.protection().and_then(|p| p.key_of_epoch(u32::from(epoch))).ok_or(Skip::NoKey)?;
+        flow.protection().filter(|p| p.may_seal(u32::from(epoch))).ok_or(Skip::NoKey)?;
         // From here on the pair is used up, whatever happens: it is never sealed under again.
         let stamp = flow.sent(self.now, payload);
         let epoch = stamp.epoch.ok_or(Skip::Exhausted)?;
         let clear = V2Clear { version: VERSION, epoch, psntp: stamp.psn };
         (said.epoch, said.psntp, said.global_ptr) = (u32::from(epoch), stamp.psn, global_ptr);
         let interior = V2Interior { global_ptr, echo: said.echo }.emit();
-        let key = flow.protection().and_then(|p| p.key_of_epoch(u32::from(epoch))).ok_or(Skip::NoKey)?;
-        let sealed = key.seal(stamp.psn, &clear.aad(option_type()), &interior).map_err(|_| Skip::NoKey)?;
-        flow.protection().inspect(|p| p.sealed_one());
+        let protection = flow.protection().ok_or(Skip::NoKey)?;
+        let sealed = protection.seal(u32::from(epoch), stamp.psn, &clear.aad(option_type()), &interior)?;
         Ok((clear.emit(), sealed))
     }
 
@@ -413,7 +412,7 @@ impl<'a> Look<'a> {
         said: &mut trace::Said<'_>,
     ) -> Result<([u8; V2_CLEAR_LEN], [u8; SEALED_LEN]), Skip> {
         let kri = flow.protection().and_then(Protection::next_kri).ok_or(Skip::Exhausted)?;
-        flow.protection().and_then(|p| p.key_of_epoch(kri)).ok_or(Skip::NoKey)?;
+        flow.protection().filter(|p| p.may_seal(kri)).ok_or(Skip::NoKey)?;
         // From here on they are used up, whatever happens.
         let psntp = flow.sent(self.now, payload).psn;
         let stamp = flow.take_kri().ok_or(Skip::NoKey)?;
@@ -421,9 +420,8 @@ impl<'a> Look<'a> {
         let clear = KriClear { version: VERSION, reserved: 0, random: stamp.random, flag: stamp.flag };
         (said.epoch, said.psntp, said.global_ptr) = (kri, psntp, global_ptr);
         let interior = KriInterior { global_ptr, psntp, echo: said.echo }.emit();
-        let key = flow.protection().and_then(|p| p.key_of_epoch(kri)).ok_or(Skip::NoKey)?;
-        let sealed = key.seal(stamp.random, &clear.aad(option_type()), &interior).map_err(|_| Skip::NoKey)?;
-        flow.protection().inspect(|p| p.sealed_one());
+        let protection = flow.protection().ok_or(Skip::NoKey)?;
+        let sealed = protection.seal(kri, stamp.random, &clear.aad(option_type()), &interior)?;
         Ok((clear.emit(), sealed))
     }
 }

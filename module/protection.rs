@@ -16,6 +16,7 @@ use crate::proto::kri_receive::KriSearch;
 use crate::proto::psn::SendCounter;
 use crate::proto::receive::{KeyName, Keys, Others, Receiver};
 use crate::proto::uapi::{KeyDirection, Profile, Skip};
+use crate::proto::wire::{AAD_LEN, SEALED_LEN, V2_INTERIOR_LEN};
 use crate::secret::{Floor, Secret};
 use crate::sys::random;
 use crate::sys::time::SECOND;
@@ -391,17 +392,30 @@ impl Protection {
         Some(self.sending.as_mut()?.kri.as_mut()?.take())
     }
 
-    /// The key sent under in an epoch, if that is the epoch in use.
-    pub(crate) fn key_of_epoch(&self, epoch: u32) -> Option<&FlowKey> {
-        let (held, key) = self.sending.as_ref()?.key.as_ref()?;
-        (*held == epoch).then_some(key)
+    /// What is sent under in an epoch, if that is the epoch in use.
+    fn in_epoch(&self, epoch: u32) -> Option<(&Secret, &FlowKey)> {
+        let sending = self.sending.as_ref()?;
+        let (held, key) = sending.key.as_ref()?;
+        (*held == epoch).then_some((&*sending.secret, key))
     }
 
-    /// Counts an option that was sealed under the secret sent under.
-    pub(crate) fn sealed_one(&self) {
-        if let Some(sending) = &self.sending {
-            sending.secret.sealed_one();
-        }
+    /// Whether the epoch is in use.
+    pub(crate) fn may_seal(&self, epoch: u32) -> bool {
+        self.in_epoch(epoch).is_some()
+    }
+
+    /// Seals an option in an epoch, and counts it.
+    pub(crate) fn seal(
+        &self,
+        epoch: u32,
+        counter: u16,
+        aad: &[u8; AAD_LEN],
+        interior: &[u8; V2_INTERIOR_LEN],
+    ) -> Result<[u8; SEALED_LEN], Skip> {
+        let (secret, key) = self.in_epoch(epoch).ok_or(Skip::NoKey)?;
+        let sealed = key.seal(counter, aad, interior).map_err(|_| Skip::NoKey)?;
+        secret.sealed_one();
+        Ok(sealed)
     }
 
     /// Holds a sending key that the helper installed, if it is for the epoch the flow is in or the next one; or, of a secret
@@ -490,7 +504,7 @@ impl Protection {
 
     /// The flow rests: prepared ciphers go, and keys beside those in use, unless one is held for a switch to come.
     pub(crate) fn rest(&mut self) {
-        if self.in_use.as_ref().is_some_and(|in_use| !in_use.receive.is_ahead()) {
+        if self.in_use.is_some() && !self.receive_keys().is_ahead() {
             self.receiver.close();
             self.in_use = None;
         }

@@ -160,7 +160,7 @@ impl Secret {
 
     /// Counts an option that was sealed under it.
     pub(crate) fn sealed_one(&self) {
-        self.sealed.add(1);
+        self.sealed.add_one();
     }
 
     /// Options sealed under it.

@@ -20,6 +20,7 @@ pub mod clock;
 pub mod config;
 pub mod control;
 pub mod daemon;
+pub mod envelope;
 pub mod files;
 pub mod hex;
 pub mod identity;

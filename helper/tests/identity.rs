@@ -10,7 +10,7 @@ use common::tls::{handshake, session, told_handshake};
 use common::{key, public};
 use pdmv2::identity::{PrivateKey, PublicKey};
 use pdmv2::tls;
-use pdmv2::tls::verifier::Pinned;
+use pdmv2::tls::pinned::Pinned;
 use rustls::client::AlwaysResolvesClientRawPublicKeys;
 use rustls::pki_types::CertificateDer;
 use rustls::server::AlwaysResolvesServerRawPublicKeys;
@@ -99,7 +99,7 @@ fn a_copied_key_does_not_tell_whether_it_is_a_peers() {
 #[test]
 fn a_client_without_a_key_is_refused() {
     let provider = tls::provider();
-    let verifier = Pinned::new(vec![public(2)].into(), provider.signature_verification_algorithms);
+    let verifier = Pinned::verifier(vec![public(2)].into(), provider.signature_verification_algorithms);
     let client = rustls::ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
         .unwrap()

@@ -176,13 +176,6 @@ impl<K> Receiver<K> {
     }
 }
 
-impl<K> Others<K> {
-    /// Whether a key is held for a switch to another generation.
-    pub fn is_ahead(&self) -> bool {
-        self.candidates.iter().any(Option::is_some)
-    }
-}
-
 impl<K> Keys<'_, K> {
     fn at(&self, place: Place) -> Option<&Slot<K>> {
         match place {
@@ -307,17 +300,21 @@ impl<K> Keys<'_, K> {
             return Err(key);
         }
         let is_next = self.next_name() == Some(name);
+        let current = self.current().map(|current| current.generation);
         let Some(others) = &mut self.others else { return Err(key) };
         if is_next {
             others.next = Some(Slot { name, key, window: Window::new() });
             return Ok(());
         }
-        let same =
-            others.candidates.iter().position(|c| c.as_ref().is_some_and(|s| s.name.generation == name.generation));
+        // The key that a switch begins with stays, so that no forged epoch of its generation gets in the way of that.
+        let begins = |name: KeyName| name.epoch == 0 && current.is_some_and(|current| name.generation > current);
+        let name_at = |slot: &Option<Slot<K>>| slot.as_ref().map(|slot| slot.name);
+        let same = |found: KeyName| found.generation == name.generation && !begins(found);
+        let same = others.candidates.iter().position(|slot| name_at(slot).is_some_and(same));
         let free = || others.candidates.iter().position(Option::is_none);
         let index = same.or_else(free).unwrap_or_else(|| {
-            let generation = |slot: &Option<Slot<K>>| slot.as_ref().map_or(0, |s| s.name.generation);
-            let oldest = others.candidates.iter().enumerate().min_by_key(|(_, slot)| generation(slot));
+            let rank = |slot: &Option<Slot<K>>| name_at(slot).map(|name| (begins(name), name.generation));
+            let oldest = others.candidates.iter().enumerate().min_by_key(|(_, slot)| rank(slot));
             oldest.map_or(0, |(index, _)| index)
         });
         if let Some(place) = others.candidates.get_mut(index) {
@@ -329,7 +326,8 @@ impl<K> Keys<'_, K> {
     /// Records that an option of this PSN authenticated under this key, and makes the key current if it is newer.
     pub fn authenticated(&mut self, name: KeyName, psn: u16) {
         let Some((mut place, _)) = self.slots().find(|(_, slot)| slot.name == name) else { return };
-        if let (Place::Next | Place::Candidate(_), Some(others)) = (place, &mut self.others) {
+        let adopted = matches!(place, Place::Next | Place::Candidate(_));
+        if let (true, Some(others)) = (adopted, &mut self.others) {
             let slot = match place {
                 Place::Candidate(index) => others.candidates.get_mut(index).and_then(Option::take),
                 _ => others.next.take(),
@@ -344,10 +342,24 @@ impl<K> Keys<'_, K> {
                 place = Place::Previous;
             }
         }
+        if adopted {
+            self.drop_stale();
+        }
         let profile = self.profile;
         if let Some(slot) = self.at_mut(place) {
             let seq = slot.seq(profile, psn);
             slot.window.mark(seq);
+        }
+    }
+
+    /// Drops the keys that nothing authenticated under and that nothing may any more.
+    fn drop_stale(&mut self) {
+        let unused = [Place::Next, Place::Candidate(0), Place::Candidate(1)];
+        let stale = unused.map(|place| self.at(place).is_some_and(|slot| self.is_stale(slot.name)));
+        let Some(others) = &mut self.others else { return };
+        let [a, b] = &mut others.candidates;
+        for (slot, _) in [&mut others.next, a, b].into_iter().zip(stale).filter(|(_, stale)| *stale) {
+            *slot = None;
         }
     }
 
@@ -374,6 +386,12 @@ impl<K> Keys<'_, K> {
                 *slot = None;
             }
         }
+    }
+
+    /// Whether a key is held for a switch to another generation. (What a forged epoch left of the current one is none.)
+    pub fn is_ahead(&self) -> bool {
+        let current = self.current().map_or(0, |current| current.generation);
+        self.slots().any(|(place, slot)| matches!(place, Place::Candidate(_)) && slot.name.generation > current)
     }
 
     /// Whether no key is held.
@@ -605,6 +623,40 @@ mod tests {
         let standing = Standing { current: Some(name(1, base + 6)), previous: Some(name(1, base)) };
         assert_eq!((keys.standing(), keys.is_stale(name(1, base + 4))), (standing, true));
         assert_eq!(keys.seen(name(1, base), 0), Some(Seen::Duplicate), "its window stays");
+    }
+
+    /// "Kept per flow: ... the next generation's epoch 0": whatever else is asked for meanwhile.
+    #[test]
+    fn the_key_that_a_switch_begins_with_is_pushed_out_by_nothing() {
+        let mut r = adopted(&[name(1, 4), name(1, 5)]);
+        r.install(name(2, 0), 7).unwrap();
+        for epoch in [9, 77, 9] {
+            for generation in [1, 2] {
+                r.install(name(generation, epoch), 8).unwrap();
+                assert!(r.holds(name(2, 0)) && r.holds(name(generation, epoch)), "{generation}, {epoch}");
+            }
+        }
+        // A peer that begins later is understood all the same.
+        r.authenticated(name(2, 9), 1);
+        assert_eq!(r.plan(&[1, 2], 9, 2).tries, [Some(name(2, 9)), None]);
+        assert!(!r.holds(name(2, 0)) && !r.holds(name(1, 9)) && !r.holds(name(1, 6)), "stale by then");
+        // Before anything authenticated, there is no switch.
+        let mut fresh = Held::default();
+        for candidate in [name(1, 0), name(2, 0), name(2, 3)] {
+            fresh.install(candidate, 5).unwrap();
+        }
+        assert!(fresh.holds(name(1, 0)) && fresh.holds(name(2, 3)) && !fresh.holds(name(2, 0)));
+    }
+
+    #[test]
+    fn a_forged_epoch_keeps_no_flow_from_resting() {
+        let mut r = adopted(&[name(1, 5)]);
+        r.install(name(1, 77), 8).unwrap();
+        assert!(!r.keys().is_ahead());
+        r.install(name(2, 0), 8).unwrap();
+        assert!(r.keys().is_ahead());
+        r.authenticated(name(2, 0), 1);
+        assert!(!r.keys().is_ahead());
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 //! Why a negotiation fails.
 
+use crate::envelope::EnvelopeError;
+
 /// A reason that m4 tells the peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[repr(u8)]
@@ -82,6 +84,16 @@ pub enum Failure {
     /// The cryptographic library failed.
     #[error("cryptographic failure")]
     Crypto,
+}
+
+impl From<EnvelopeError> for Failure {
+    fn from(error: EnvelopeError) -> Self {
+        match error {
+            EnvelopeError::Length(length) => Self::Length(length),
+            EnvelopeError::Version(version) => Self::Version(version),
+            EnvelopeError::Malformed => Self::Malformed,
+        }
+    }
 }
 
 impl Failure {

@@ -17,12 +17,13 @@
 //!
 //! Unknown keys of a body are ignored, so that later versions of a body can say more; all of m1 and m2 is in T.
 
-use minicbor::{Decode, Decoder, Encode, Encoder};
+use minicbor::{Decode, Encode};
 use pdmv2_proto::suite::Suite;
 
 use super::error::Failure;
 use super::frame::MESSAGE_MAX;
-use super::{RANDOM_LEN, VERSION};
+use super::RANDOM_LEN;
+use crate::envelope;
 
 /// Bytes of a confirmation.
 pub const CONFIRM_LEN: usize = 32;
@@ -175,7 +176,8 @@ impl Message {
 
     /// The bytes, without a length before them.
     pub fn encode(&self) -> Vec<u8> {
-        let mut encoder = Encoder::new(Vec::new());
+        let mut bytes = Vec::new();
+        envelope::begin(&mut bytes, self.number());
         let body = match self {
             Self::Offer(body) => minicbor::to_vec(body),
             Self::Choice(body) => minicbor::to_vec(body),
@@ -185,8 +187,6 @@ impl Message {
             Self::Acknowledged(body) => minicbor::to_vec(body),
         };
         // Writing to a vector cannot fail.
-        let _ = encoder.array(3).and_then(|e| e.u8(VERSION)).and_then(|e| e.u8(self.number()));
-        let mut bytes = encoder.into_writer();
         bytes.extend(body.unwrap_or_default());
         bytes
     }
@@ -196,19 +196,9 @@ impl Message {
     /// # Errors
     /// [`Failure::Length`], [`Failure::Version`] before anything else is looked at, [`Failure::Malformed`].
     pub fn decode(bytes: &[u8]) -> Result<Self, Failure> {
-        if bytes.is_empty() || bytes.len() > MESSAGE_MAX {
-            return Err(Failure::Length(bytes.len()));
-        }
-        let mut decoder = Decoder::new(bytes);
+        let (number, mut decoder) = envelope::open(bytes, MESSAGE_MAX)?;
         let malformed = |_| Failure::Malformed;
-        if decoder.array().map_err(malformed)? != Some(3) {
-            return Err(Failure::Malformed);
-        }
-        match decoder.u8().map_err(malformed)? {
-            VERSION => {}
-            version => return Err(Failure::Version(version)),
-        }
-        let message = match decoder.u8().map_err(malformed)? {
+        let message = match number {
             1 => Self::Offer(decoder.decode().map_err(malformed)?),
             2 => Self::Choice(decoder.decode().map_err(malformed)?),
             3 => Self::Encap(decoder.decode().map_err(malformed)?),
@@ -217,7 +207,7 @@ impl Message {
             6 => Self::Acknowledged(decoder.decode().map_err(malformed)?),
             _ => return Err(Failure::Malformed),
         };
-        if decoder.position() != bytes.len() {
+        if !envelope::is_read(&decoder) {
             return Err(Failure::Malformed);
         }
         match &message {

@@ -37,9 +37,6 @@ use pdmv2_proto::uapi::Profile;
 use crate::identity::PublicKey;
 use crate::secret::Secret;
 
-/// Version of the messages.
-pub const VERSION: u8 = 1;
-
 /// Bytes of randomness in m1 and m2, and of the salt in m3.
 pub const RANDOM_LEN: usize = 32;
 

@@ -4,6 +4,7 @@
 
 use super::lists::ListError;
 use super::store::StoreError;
+use crate::envelope::EnvelopeError;
 use crate::keys::schedule::UnknownSuite;
 
 /// What was wrong with a message: its session is to be closed.
@@ -33,6 +34,16 @@ pub enum Failure {
     /// The key schedule does not know the suite, or a secret is not of its length.
     #[error(transparent)]
     Suite(#[from] UnknownSuite),
+}
+
+impl From<EnvelopeError> for Failure {
+    fn from(error: EnvelopeError) -> Self {
+        match error {
+            EnvelopeError::Length(length) => Self::Length(length),
+            EnvelopeError::Version(version) => Self::Version(version),
+            EnvelopeError::Malformed => Self::Malformed,
+        }
+    }
 }
 
 /// Why an operator's change was not carried out; nothing of it was.

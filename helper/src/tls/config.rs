@@ -13,7 +13,7 @@ use rustls::version::TLS13;
 use rustls::{CipherSuite, ClientConfig, ServerConfig};
 
 use super::allowed::Allowed;
-use super::verifier::Pinned;
+use super::pinned::Pinned;
 use crate::identity::{KeyError, PrivateKey, PublicKey};
 
 /// Why no TLS settings could be made.
@@ -91,7 +91,7 @@ fn certified(own: &PrivateKey) -> Result<Arc<CertifiedKey>, TlsError> {
 /// An unusable key.
 pub fn client(own: &PrivateKey, peer: PublicKey) -> Result<ClientConfig, TlsError> {
     let provider = provider();
-    let verifier = Pinned::new(vec![peer].into(), provider.signature_verification_algorithms);
+    let verifier = Pinned::verifier(vec![peer].into(), provider.signature_verification_algorithms);
     let config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&TLS13])?
         .dangerous()
@@ -106,7 +106,7 @@ pub fn client(own: &PrivateKey, peer: PublicKey) -> Result<ClientConfig, TlsErro
 /// An unusable key.
 pub fn server(own: &PrivateKey, peers: impl Into<Allowed>) -> Result<ServerConfig, TlsError> {
     let provider = provider();
-    let verifier = Pinned::new(peers.into(), provider.signature_verification_algorithms);
+    let verifier = Pinned::verifier(peers.into(), provider.signature_verification_algorithms);
     let config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&TLS13])?
         .with_client_cert_verifier(Arc::new(verifier))

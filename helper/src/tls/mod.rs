@@ -3,13 +3,15 @@
 //! TLS 1.3 between two helpers (docs/protocol.md, section 9): raw public keys both ways (RFC 7250), each pinned, or
 //! certificates of a private CA both ways; no tickets, no resumption, no early data, no server name.
 //!
-//! - [`config`]: settings of both ends; [`verifier`]: pinned keys, of [`allowed`]
+//! - [`config`]: settings of both ends; [`verifier`]: what the library asks of both
+//! - [`pinned`]: pinned keys, of [`allowed`]
 //! - [`x509`]: certificates; [`certificate`] reads one, [`authority`] says whether it is to be trusted, [`trust`] keeps files
 
 pub mod allowed;
 pub mod authority;
 pub mod certificate;
 pub mod config;
+pub mod pinned;
 pub mod trust;
 pub mod verifier;
 pub mod x509;

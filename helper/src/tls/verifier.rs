@@ -1,65 +1,63 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 
-//! Who may speak: verifiers that know peers by their public keys alone.
-//!
-//! A pinned key proves nothing by itself, as anyone can copy it: the handshake's signature under it is verified too, and
-//! before anything tells whether the key is pinned.
+//! What the TLS library asks of a verifier, the same for both ends: TLS 1.3 alone, signatures of Ed25519 alone.
+
+use std::fmt::Debug;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{verify_tls13_signature_with_raw_key, WebPkiSupportedAlgorithms};
-use rustls::pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, PeerIncompatible, SignatureScheme};
+use rustls::{DigitallySignedStruct, DistinguishedName, Error, PeerIncompatible, SignatureScheme};
 
-use super::allowed::Allowed;
-use crate::identity::PublicKey;
+use super::authority::Usage;
 
-/// Accepts the holders of some private keys, and nobody else.
-#[derive(Debug)]
-pub struct Pinned {
-    allowed: Allowed,
-    algorithms: WebPkiSupportedAlgorithms,
-}
+/// Who may speak.
+pub trait Check: Debug + Send + Sync {
+    /// The other end shows a raw public key (RFC 7250), not a certificate.
+    const RAW: bool;
 
-impl Pinned {
-    /// Whoever holds one of these keys at the time of a handshake may speak.
-    pub fn new(allowed: Allowed, algorithms: WebPkiSupportedAlgorithms) -> Self {
-        Self { allowed, algorithms }
-    }
+    /// Looks at what the other end shows, which anybody may have copied. What is told of it here is told to anybody.
+    ///
+    /// # Errors
+    /// Why nobody who shows this can be a peer.
+    fn shown(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        more: &[CertificateDer<'_>],
+        now: UnixTime,
+        usage: Usage,
+    ) -> Result<(), Error>;
 
-    /// Only that it is one key: a peer's that was copied is told apart from a stranger's by nobody who cannot sign.
-    fn verify(end_entity: &CertificateDer<'_>, more: &[CertificateDer<'_>]) -> Result<(), Error> {
-        match PublicKey::from_spki(end_entity) {
-            Some(_) if more.is_empty() => Ok(()),
-            _ => Err(Error::InvalidCertificate(CertificateError::BadEncoding)),
-        }
-    }
-
-    fn verify_signature(
+    /// Verifies the handshake's signature under it, and only then tells whether its holder is a peer.
+    ///
+    /// # Errors
+    /// A wrong signature; a stranger.
+    fn proved(
         &self,
         message: &[u8],
-        cert: &CertificateDer<'_>,
+        end_entity: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let spki = SubjectPublicKeyInfoDer::from(cert.as_ref());
-        let valid = verify_tls13_signature_with_raw_key(message, &spki, dss, &self.algorithms)?;
-        match PublicKey::from_spki(cert).is_some_and(|key| self.allowed.has(&key)) {
-            true => Ok(valid),
-            false => Err(Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure)),
-        }
-    }
+    ) -> Result<HandshakeSignatureValid, Error>;
 }
 
-impl ServerCertVerifier for Pinned {
+/// The verifier of either end that asks a [`Check`].
+#[derive(Debug)]
+pub struct Verifier<C>(pub C);
+
+fn no_tls12() -> Result<HandshakeSignatureValid, Error> {
+    Err(Error::PeerIncompatible(PeerIncompatible::Tls12NotOffered))
+}
+
+impl<C: Check> ServerCertVerifier for Verifier<C> {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         _server_name: &ServerName<'_>,
         _ocsp_response: &[u8],
-        _now: UnixTime,
+        now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        Self::verify(end_entity, intermediates).map(|()| ServerCertVerified::assertion())
+        self.0.shown(end_entity, intermediates, now, Usage::Server).map(|()| ServerCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
@@ -68,7 +66,7 @@ impl ServerCertVerifier for Pinned {
         _cert: &CertificateDer<'_>,
         _dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        Err(Error::PeerIncompatible(PeerIncompatible::Tls12NotOffered))
+        no_tls12()
     }
 
     fn verify_tls13_signature(
@@ -77,7 +75,7 @@ impl ServerCertVerifier for Pinned {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.verify_signature(message, cert, dss)
+        self.0.proved(message, cert, dss)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -85,11 +83,12 @@ impl ServerCertVerifier for Pinned {
     }
 
     fn requires_raw_public_keys(&self) -> bool {
-        true
+        C::RAW
     }
 }
 
-impl ClientCertVerifier for Pinned {
+impl<C: Check> ClientCertVerifier for Verifier<C> {
+    /// None: whoever connects is not told whom this host trusts.
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         &[]
     }
@@ -98,9 +97,9 @@ impl ClientCertVerifier for Pinned {
         &self,
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
-        _now: UnixTime,
+        now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        Self::verify(end_entity, intermediates).map(|()| ClientCertVerified::assertion())
+        self.0.shown(end_entity, intermediates, now, Usage::Client).map(|()| ClientCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
@@ -109,7 +108,7 @@ impl ClientCertVerifier for Pinned {
         _cert: &CertificateDer<'_>,
         _dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        Err(Error::PeerIncompatible(PeerIncompatible::Tls12NotOffered))
+        no_tls12()
     }
 
     fn verify_tls13_signature(
@@ -118,7 +117,7 @@ impl ClientCertVerifier for Pinned {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.verify_signature(message, cert, dss)
+        self.0.proved(message, cert, dss)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -126,6 +125,6 @@ impl ClientCertVerifier for Pinned {
     }
 
     fn requires_raw_public_keys(&self) -> bool {
-        true
+        C::RAW
     }
 }

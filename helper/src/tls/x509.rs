@@ -6,20 +6,17 @@
 use std::fmt;
 use std::sync::Arc;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{verify_tls13_signature, WebPkiSupportedAlgorithms};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::version::TLS13;
-use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, OtherError, PeerIncompatible,
-    ServerConfig, SignatureScheme,
-};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, ServerConfig};
 
 use super::authority::Usage;
 use super::certificate::holder;
 use super::config::{closed_client, closed_server, provider, TlsError};
 use super::trust::Trust;
+use super::verifier::{Check, Verifier};
 use crate::identity::{Authenticated, Identity};
 
 /// Whether somebody is a peer, asked at each handshake.
@@ -30,7 +27,7 @@ pub type Known = Arc<dyn Fn(&Authenticated) -> bool + Send + Sync>;
 /// # Errors
 /// What the library refuses.
 pub fn client(trust: &Arc<Trust>, peer: Identity) -> Result<ClientConfig, TlsError> {
-    let verifier = Certified::new(trust, Arc::new(move |found: &Authenticated| peer.is(found)));
+    let verifier = Certified::verifier(trust, Arc::new(move |found: &Authenticated| peer.is(found)));
     let config = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&TLS13])?
         .dangerous()
@@ -46,7 +43,7 @@ pub fn client(trust: &Arc<Trust>, peer: Identity) -> Result<ClientConfig, TlsErr
 pub fn server(trust: &Arc<Trust>, known: Known) -> Result<ServerConfig, TlsError> {
     let config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&TLS13])?
-        .with_client_cert_verifier(Arc::new(Certified::new(trust, known)))
+        .with_client_cert_verifier(Arc::new(Certified::verifier(trust, known)))
         .with_cert_resolver(Arc::<Trust>::clone(trust));
     Ok(closed_server(config))
 }
@@ -59,12 +56,17 @@ struct Certified {
 }
 
 impl Certified {
-    fn new(trust: &Arc<Trust>, known: Known) -> Self {
-        Self { trust: Arc::clone(trust), known, algorithms: provider().signature_verification_algorithms }
+    fn verifier(trust: &Arc<Trust>, known: Known) -> Verifier<Self> {
+        let algorithms = provider().signature_verification_algorithms;
+        Verifier(Self { trust: Arc::clone(trust), known, algorithms })
     }
+}
+
+impl Check for Certified {
+    const RAW: bool = false;
 
     /// The chain. Whatever is wrong with it, the other end gets the same alert: the reason is for this host's log.
-    fn verify(
+    fn shown(
         &self,
         certificate: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
@@ -77,7 +79,7 @@ impl Certified {
     }
 
     /// The handshake's signature, and only then whether its holder is a peer: a copied certificate does not tell who is.
-    fn verify_signature(
+    fn proved(
         &self,
         message: &[u8],
         certificate: &CertificateDer<'_>,
@@ -95,82 +97,5 @@ impl Certified {
 impl fmt::Debug for Certified {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Certified(..)")
-    }
-}
-
-fn no_tls12() -> Error {
-    Error::PeerIncompatible(PeerIncompatible::Tls12NotOffered)
-}
-
-impl ServerCertVerifier for Certified {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        self.verify(end_entity, intermediates, now, Usage::Server).map(|()| ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _cert: &CertificateDer<'_>,
-        _dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Err(no_tls12())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.verify_signature(message, cert, dss)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        vec![SignatureScheme::ED25519]
-    }
-}
-
-impl ClientCertVerifier for Certified {
-    /// None: whoever connects is not told which CA is trusted.
-    fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        &[]
-    }
-
-    fn verify_client_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        now: UnixTime,
-    ) -> Result<ClientCertVerified, Error> {
-        self.verify(end_entity, intermediates, now, Usage::Client).map(|()| ClientCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _cert: &CertificateDer<'_>,
-        _dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Err(no_tls12())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.verify_signature(message, cert, dss)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        vec![SignatureScheme::ED25519]
     }
 }

@@ -3,6 +3,7 @@
 //! Why a datagram is refused, or an exchange not begun. Nothing of it is told to the sender.
 
 use super::bf;
+use crate::envelope::EnvelopeError;
 
 /// Why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -55,4 +56,14 @@ pub enum Refusal {
     /// A confirmation that proves nothing.
     #[error("wrong confirmation")]
     Confirmation,
+}
+
+impl From<EnvelopeError> for Refusal {
+    fn from(error: EnvelopeError) -> Self {
+        match error {
+            EnvelopeError::Length(length) => Self::Length(length),
+            EnvelopeError::Version(version) => Self::Version(version),
+            EnvelopeError::Malformed => Self::Malformed,
+        }
+    }
 }

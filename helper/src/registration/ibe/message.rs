@@ -19,14 +19,12 @@
 //! Unknown keys of a body are ignored. A datagram has at most 1232 bytes, what IPv6's least MTU leaves to UDP. An init
 //! has at least 512, so that no answer is larger than what it answers.
 
-use minicbor::{Decode, Decoder, Encode, Encoder};
+use minicbor::{Decode, Encode};
 
 use super::bf::{Ciphertext, CIPHERTEXT_LEN};
 use super::error::Refusal;
+use crate::envelope;
 use crate::negotiate::message::WireSuite;
-
-/// Version of the messages.
-pub const VERSION: u8 = 1;
 
 /// Longest datagram, bytes: 1280 less the headers of IPv6 and UDP.
 pub const DATAGRAM_MAX: usize = 1280 - 40 - 8;
@@ -196,7 +194,8 @@ impl Message {
     }
 
     fn encode_as_is(&self) -> Vec<u8> {
-        let mut encoder = Encoder::new(Vec::new());
+        let mut bytes = Vec::new();
+        envelope::begin(&mut bytes, self.number());
         let body = match self {
             Self::Init(body) => minicbor::to_vec(body),
             Self::Cookie(body) => minicbor::to_vec(body),
@@ -204,8 +203,6 @@ impl Message {
             Self::Confirm(body) | Self::Installed(body) => minicbor::to_vec(body),
         };
         // Writing to a vector cannot fail.
-        let _ = encoder.array(3).and_then(|e| e.u8(VERSION)).and_then(|e| e.u8(self.number()));
-        let mut bytes = encoder.into_writer();
         bytes.extend(body.unwrap_or_default());
         bytes
     }
@@ -215,19 +212,9 @@ impl Message {
     /// # Errors
     /// [`Refusal::Length`], [`Refusal::Version`] before anything else is looked at, [`Refusal::Malformed`].
     pub fn decode(bytes: &[u8]) -> Result<Self, Refusal> {
-        if bytes.is_empty() || bytes.len() > DATAGRAM_MAX {
-            return Err(Refusal::Length(bytes.len()));
-        }
-        let mut decoder = Decoder::new(bytes);
+        let (number, mut decoder) = envelope::open(bytes, DATAGRAM_MAX)?;
         let malformed = |_| Refusal::Malformed;
-        if decoder.array().map_err(malformed)? != Some(3) {
-            return Err(Refusal::Malformed);
-        }
-        match decoder.u8().map_err(malformed)? {
-            VERSION => {}
-            version => return Err(Refusal::Version(version)),
-        }
-        let message = match decoder.u8().map_err(malformed)? {
+        let message = match number {
             1 => Self::Init(decoder.decode().map_err(malformed)?),
             2 => Self::Cookie(decoder.decode().map_err(malformed)?),
             3 => Self::Answer(decoder.decode().map_err(malformed)?),
@@ -236,7 +223,7 @@ impl Message {
             _ => return Err(Refusal::Malformed),
         };
         let short = matches!(message, Self::Init(_)) && bytes.len() < INIT_MIN;
-        if short || decoder.position() != bytes.len() {
+        if short || !envelope::is_read(&decoder) {
             return Err(Refusal::Malformed);
         }
         Ok(message)
@@ -372,7 +359,7 @@ mod tests {
 
         #[test]
         fn no_body_panics(number in 0u8..7, body in prop::collection::vec(any::<u8>(), 0..1300)) {
-            let _ = Message::decode(&[&[0x83, VERSION, number], body.as_slice()].concat());
+            let _ = Message::decode(&[&[0x83, envelope::VERSION, number], body.as_slice()].concat());
         }
 
         #[test]

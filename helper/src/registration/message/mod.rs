@@ -16,8 +16,8 @@ use minicbor::{Decoder, Encoder};
 use zeroize::Zeroize;
 
 use super::error::Failure;
+use crate::envelope;
 use crate::negotiate::frame::MESSAGE_MAX;
-use crate::negotiate::VERSION;
 use crate::prefix::Prefix;
 use crate::secret::Secret;
 
@@ -89,9 +89,7 @@ messages! {
 
 /// Whether a message's bytes are one of registration's, not of the negotiation's, by its number.
 pub fn is_registration(bytes: &[u8]) -> bool {
-    let mut decoder = Decoder::new(bytes);
-    let number = decoder.array().ok().and_then(|_| decoder.u8().ok()).and_then(|_| decoder.u8().ok());
-    number.is_some_and(|number| number >= 16)
+    envelope::open(bytes, MESSAGE_MAX).is_ok_and(|(number, _)| number >= 16)
 }
 
 impl Message {
@@ -99,9 +97,8 @@ impl Message {
     pub fn encode(&self) -> Secret {
         // Room for the longest at once, so that no copy of a part stays behind.
         let mut bytes = Vec::with_capacity(MESSAGE_MAX);
-        let mut encoder = Encoder::new(&mut bytes);
-        let _ = encoder.array(3).and_then(|e| e.u8(VERSION)).and_then(|e| e.u8(self.number())).map(|_| ());
-        self.encode_body(&mut encoder);
+        envelope::begin(&mut bytes, self.number());
+        self.encode_body(&mut Encoder::new(&mut bytes));
         let message = Secret::new(bytes.as_slice().to_vec());
         bytes.zeroize();
         message
@@ -112,21 +109,9 @@ impl Message {
     /// # Errors
     /// [`Failure::Length`], [`Failure::Version`] before anything else is looked at, [`Failure::Malformed`].
     pub fn decode(bytes: &[u8]) -> Result<Self, Failure> {
-        if bytes.is_empty() || bytes.len() > MESSAGE_MAX {
-            return Err(Failure::Length(bytes.len()));
-        }
-        let mut decoder = Decoder::new(bytes);
-        let malformed = |_| Failure::Malformed;
-        if decoder.array().map_err(malformed)? != Some(3) {
-            return Err(Failure::Malformed);
-        }
-        match decoder.u8().map_err(malformed)? {
-            VERSION => {}
-            version => return Err(Failure::Version(version)),
-        }
-        let number = decoder.u8().map_err(malformed)?;
+        let (number, mut decoder) = envelope::open(bytes, MESSAGE_MAX)?;
         let message = Self::decode_body(number, &mut decoder)?;
-        if decoder.position() != bytes.len() {
+        if !envelope::is_read(&decoder) {
             return Err(Failure::Malformed);
         }
         match &message {

@@ -184,21 +184,10 @@ async fn carry_out(shared: &Arc<Shared>, command: Command) -> Outcome {
             Ok(peers) => Outcome::Rekeyed(rekey_all(shared, peers).await),
             Err(why) => Outcome::Refused(why),
         },
-        Command::Sync { path, text } => {
-            let applied = config::parse(&path, &text)
-                .map_err(|error| error.to_string())
-                .and_then(|config| reload::apply(shared, config).map_err(|error| error.to_string()));
-            match applied {
-                Ok(report) => {
-                    info!("{} is in force", path.display());
-                    Outcome::Applied(report)
-                }
-                Err(why) => {
-                    warn!("{} is not in force: {why}", path.display());
-                    Outcome::Refused(why)
-                }
-            }
-        }
+        Command::Sync { path, text } => match reload::bring_into_force(shared, &path, config::parse(&path, &text)) {
+            Ok(report) => Outcome::Applied(report),
+            Err(why) => Outcome::Refused(why),
+        },
         Command::Status {} => Outcome::Status(status(shared)),
     }
 }

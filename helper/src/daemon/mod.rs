@@ -417,7 +417,9 @@ pub fn run(config: Config, file: &Path) -> Result<(), DaemonError> {
         tasks.spawn(async move {
             while hangup.recv().await.is_some() {
                 notify::reloading();
-                notify::ready(&apply_file(&shared, &file));
+                let applied = reload::bring_into_force(&shared, &file, config::load(&file));
+                let not = if applied.is_ok() { "" } else { "not " };
+                notify::ready(&format!("{} is {not}in force", file.display()));
             }
         });
         info!("listening on {address}, {peers} peers");
@@ -466,23 +468,6 @@ async fn listen_on(address: SocketAddr, given: Option<std::net::TcpListener>) ->
             Ok(TcpListener::from_std(listener)?)
         }
         None => TcpListener::bind(address).await.map_err(|source| DaemonError::Listen { address, source }),
-    }
-}
-
-/// Brings what a file says into force, if all of it can be; what became of it.
-fn apply_file(shared: &Arc<Shared>, file: &Path) -> String {
-    let applied = config::load(file)
-        .map_err(|error| error.to_string())
-        .and_then(|config| reload::apply(shared, config).map_err(|error| error.to_string()));
-    match applied {
-        Ok(_) => {
-            info!("{} is in force", file.display());
-            format!("{} is in force", file.display())
-        }
-        Err(why) => {
-            error!("{} is not in force: {why}", file.display());
-            format!("{} is not in force", file.display())
-        }
     }
 }
 

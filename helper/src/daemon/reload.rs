@@ -4,15 +4,16 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use tokio::net::TcpListener;
-use tracing::info;
+use tracing::{error, info};
 
 use super::keeper::apply::{ApplyError, Report};
 use super::{open_key_log, Shared};
-use crate::config::{Config, Host};
+use crate::config::{Config, ConfigError, Host};
 use crate::files::{read_configured, FileError};
 use crate::identity::{Identity, KeyError, PrivateKey};
 
@@ -50,6 +51,24 @@ pub enum ReloadError {
     /// Peers and policy.
     #[error(transparent)]
     Apply(#[from] ApplyError),
+}
+
+/// Brings what was read from a file into force, and logs what became of it.
+///
+/// # Errors
+/// In words, what was wrong with it, or why it is not in force.
+pub fn bring_into_force(
+    shared: &Arc<Shared>,
+    file: &Path,
+    read: Result<Config, ConfigError>,
+) -> Result<Report, String> {
+    let applied = read.map_err(|error| error.to_string());
+    let applied = applied.and_then(|config| apply(shared, config).map_err(|error| error.to_string()));
+    match &applied {
+        Ok(_) => info!("{} is in force", file.display()),
+        Err(why) => error!("{} is not in force: {why}", file.display()),
+    }
+    applied
 }
 
 /// Brings a configuration into force. Nothing is waited for, so that all else sees it whole.
